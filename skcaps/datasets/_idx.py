@@ -1,0 +1,106 @@
+"""The IDX file format of MNIST: a header with the shape, then the values."""
+
+import gzip
+import hashlib
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+DTYPES: dict[int, np.dtype[Any]] = {
+    0x08: np.dtype(">u1"),
+    0x09: np.dtype(">i1"),
+    0x0B: np.dtype(">i2"),
+    0x0C: np.dtype(">i4"),
+    0x0D: np.dtype(">f4"),
+    0x0E: np.dtype(">f8"),
+}
+
+
+def read_idx(path: Path, *, sha256: str | None = None) -> np.ndarray:
+    """Read an array from a gzipped IDX file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    sha256 : str, default=None
+        The expected SHA-256 of the uncompressed bytes, in hexadecimal. ``None``
+        skips this check. The compressed bytes may differ between two copies of
+        the same data, because gzip stores a name and a time.
+
+    Returns
+    -------
+    array : ndarray
+        A writeable array of its own, in the machine's byte order.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not a whole IDX file, or its SHA-256 is another one.
+
+    Examples
+    --------
+    >>> import gzip, tempfile
+    >>> from pathlib import Path
+    >>> from skcaps.datasets._idx import read_idx
+    >>> header = bytes([0, 0, 0x08, 2]) + bytes([0, 0, 0, 2, 0, 0, 0, 3])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "numbers-idx2-ubyte.gz")
+    ...     size = path.write_bytes(gzip.compress(header + bytes(range(6))))
+    ...     read_idx(path)
+    array([[0, 1, 2],
+           [3, 4, 5]], dtype=uint8)
+    """
+    raw = _decompress(path)
+    dtype, shape, start = _parse_header(path, raw)
+    expected = start + dtype.itemsize * math.prod(shape)
+    if len(raw) != expected:
+        raise ValueError(
+            f"{path} must hold {expected} bytes for the shape {shape} in its header, "
+            f"got {len(raw)}; the file is damaged, get it again."
+        )
+    if sha256 is not None:
+        _check_sha256(path, raw, sha256)
+    values = np.frombuffer(raw, dtype=dtype, offset=start).reshape(shape)
+    return values.astype(dtype.newbyteorder("="))
+
+
+def _decompress(path: Path) -> bytes:
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path} must be a whole gzip file, got: {error}; get it again."
+        ) from error
+
+
+def _parse_header(path: Path, raw: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    magic = raw[:4]
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES:
+        raise ValueError(
+            f"{path} must start with the four magic bytes of an IDX file "
+            f"(two zeros, a type, a number of axes), got 0x{magic.hex()}."
+        )
+    n_axes = magic[3]
+    start = 4 + 4 * n_axes
+    if len(raw) < start:
+        raise ValueError(
+            f"{path} must have a header of {start} bytes for {n_axes} axes, "
+            f"got {len(raw)} bytes in all; the file is damaged, get it again."
+        )
+    return DTYPES[magic[2]], struct.unpack(f">{n_axes}I", raw[4:start]), start
+
+
+def _check_sha256(path: Path, raw: bytes, expected: str) -> None:
+    found = hashlib.sha256(raw).hexdigest()
+    if found != expected:
+        raise ValueError(
+            f"{path} must have the SHA-256 {expected} when uncompressed, got {found}; "
+            "it is damaged or not the original file, get it again."
+        )

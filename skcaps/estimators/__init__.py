@@ -1,0 +1,6 @@
+"""Capsule networks as scikit-learn classifiers."""
+
+from skcaps.estimators._capsnet import CapsNetClassifier
+from skcaps.estimators._efficient_capsnet import EfficientCapsNetClassifier
+
+__all__ = ["CapsNetClassifier", "EfficientCapsNetClassifier"]

@@ -1,0 +1,224 @@
+"""CapsNet as a scikit-learn classifier."""
+
+from __future__ import annotations
+
+from skcaps.estimators._base import BaseCapsuleClassifier
+from skcaps.estimators._parameters import CAPSNET_CONSTRAINTS
+
+
+class CapsNetClassifier(BaseCapsuleClassifier):
+    """CapsNet: capsules routed by agreement.
+
+    A convolution, a grid of primary capsules and one capsule for each class, whose
+    length says how likely the class is and whose direction, the pose, describes how
+    the object looks. A decoder that draws the image from the pose regularizes.
+
+    Parameters
+    ----------
+    image_shape : "auto" or tuple of int, default="auto"
+        ``(channels, height, width)``, ``(height, width)``, or ``(height, width,
+        channels)`` for images whose channels, four at most, come last. "auto" takes
+        the shape of 3-D and 4-D `X`; flat rows are a square grey image if their length
+        is a square, else an image one pixel high.
+    routing : {"dynamic", "self_attention", "uniform", "learned"}, default="dynamic"
+        How the last capsules are assigned to the classes. "uniform" spreads them
+        evenly; "learned" trains one coupling for all images.
+    routing_iterations : int, default=3
+        Iterations of dynamic routing; the other routings have none.
+    conv_channels : int, default=256
+        Channels of the first convolution.
+    kernel_size : int, default=9
+        Side of the kernels; smaller where the image is small.
+    primary_capsules : int, default=32
+        Types of primary capsules at each place of the grid.
+    primary_dim : int, default=8
+        Dimension of the primary capsules.
+    pose_dim : int, default=16
+        Dimension of the class capsules.
+    hidden_capsules : sequence of (int, int), default=()
+        Number and dimension of the capsules in each further layer.
+    stem : "paper" or torch.nn.Module, default="paper"
+        Any module from images to feature maps, such as a pretrained trunk, in place of
+        the paper's convolutions. It is copied, and trained with the rest unless its
+        parameters are frozen.
+    decoder : {"dense", "conv"} or None, default="dense"
+        What draws images from poses.
+    reconstruction_weight : float, default=0.0005
+        Factor of the summed squared error of an image, values from 0 to 1.
+    loss : {"margin", "spread", "cross_entropy"}, default="margin"
+        Loss on the lengths of the class capsules.
+    learning_rate : float, default=1e-3
+        Step size of Adam at the start.
+    learning_rate_decay : "auto" or float, default="auto"
+        Factor of the learning rate for each epoch, applied smoothly after every batch.
+        "auto" ends at a hundredth of `learning_rate` after `max_epochs`.
+    batch_size : int, default=64
+        Largest number of images in a training step.
+    max_epochs : int, default=30
+        Passes over the training images.
+    early_stopping : bool, default=False
+        Hold out a part of the training images, with all classes in it, stop when its
+        loss no longer falls, and keep the best weights.
+    validation_fraction : float, default=0.1
+        Share of the images held out.
+    n_iter_no_change : int, default=10
+        Epochs without improvement before training stops early.
+    tol : float, default=1e-4
+        Fall of the held-out loss that counts as improvement.
+    augmentation : callable, default=None
+        Maps a tensor of training images (batch, channels, height, width), values from
+        0 to 1, to the images trained on.
+    class_weight : dict, list of dict or "balanced", default=None
+        Weights of the classes; "balanced" makes them inverse to their frequency.
+    warm_start : bool, default=False
+        Start `fit` from the weights of the last one.
+    callbacks : list of skorch callbacks, default=None
+        Passed to skorch. One that raises ``KeyboardInterrupt`` ends the training.
+    random_state : int, RandomState, Generator or None, default=None
+        Seeds weights and batches. No global random state is read or changed.
+    verbose : int, default=0
+        1 shows a progress bar with loss, accuracy and the time left.
+    device : str or torch.device, default="auto"
+        "auto" is the GPU where torch sees one, else the CPU; resolved in `fit`.
+    precision : {"float32", "bfloat16", "float64"}, default="float32"
+        Number format of the convolutions; "bfloat16" keeps weights and routing in
+        float32.
+    compile : bool, default=False
+        Compile the network with ``torch.compile``.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels; for an indicator `y` the numbers of its columns.
+    n_features_in_ : int
+        Pixels times channels.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if `X` had string column names.
+    image_shape_ : tuple of int
+        ``(channels, height, width)``.
+    input_range_ : tuple of float
+        Values that become 0 and 1 inside the network: (0, 255) for uint8, else the
+        smallest and largest training value.
+    n_epochs_ : int
+        Epochs trained.
+    history_ : list of dict
+        Loss, accuracy, learning rate and seconds of each epoch.
+    loss_curve_ : list of float
+        Training loss of each epoch.
+    n_parameters_ : int
+        Number of trained values.
+    device_ : str
+        Where the network is.
+    net_ : skorch.NeuralNet
+        The last training; not pickled.
+    network_ : skcaps.nn.CapsuleNetwork
+        The trained torch module.
+
+    See Also
+    --------
+    EfficientCapsNetClassifier : Far fewer parameters and routing in one pass.
+
+    Notes
+    -----
+    28x28 images get the network of the paper, layer by layer, with the initial values
+    of the code released with it. For other sizes see
+    `skcaps.nn.capsnet_geometry`.
+
+    References
+    ----------
+    Sabour, Frosst, Hinton (2017), "Dynamic routing between capsules", arXiv
+    1710.09829.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skcaps import CapsNetClassifier
+    >>> X, y = load_digits(n_class=3, return_X_y=True)
+    >>> clf = CapsNetClassifier(max_epochs=3, random_state=0).fit(X[:400], y[:400])
+    >>> clf.predict(X[400:]).shape
+    (137,)
+    >>> clf.transform(X[400:]).shape
+    (137, 48)
+    """
+
+    _parameter_constraints: dict = CAPSNET_CONSTRAINTS
+
+    def __init__(
+        self,
+        *,
+        image_shape="auto",
+        routing="dynamic",
+        routing_iterations=3,
+        conv_channels=256,
+        kernel_size=9,
+        primary_capsules=32,
+        primary_dim=8,
+        pose_dim=16,
+        hidden_capsules=(),
+        stem="paper",
+        decoder="dense",
+        reconstruction_weight=0.0005,
+        loss="margin",
+        learning_rate=1e-3,
+        learning_rate_decay="auto",
+        batch_size=64,
+        max_epochs=30,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        augmentation=None,
+        class_weight=None,
+        warm_start=False,
+        callbacks=None,
+        random_state=None,
+        verbose=0,
+        device="auto",
+        precision="float32",
+        compile=False,
+    ):
+        self.image_shape = image_shape
+        self.routing = routing
+        self.routing_iterations = routing_iterations
+        self.conv_channels = conv_channels
+        self.kernel_size = kernel_size
+        self.primary_capsules = primary_capsules
+        self.primary_dim = primary_dim
+        self.pose_dim = pose_dim
+        self.hidden_capsules = hidden_capsules
+        self.stem = stem
+        self.decoder = decoder
+        self.reconstruction_weight = reconstruction_weight
+        self.loss = loss
+        self.learning_rate = learning_rate
+        self.learning_rate_decay = learning_rate_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.augmentation = augmentation
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+        self.device = device
+        self.precision = precision
+        self.compile = compile
+
+    def _describe_architecture(self) -> dict:
+        return {
+            "builder": "capsnet",
+            "stem": self.stem,
+            "conv_channels": self.conv_channels,
+            "kernel_size": self.kernel_size,
+            "primary_capsules": self.primary_capsules,
+            "primary_dim": self.primary_dim,
+            "hidden_capsules": tuple(map(tuple, self.hidden_capsules)),
+            "pose_dim": self.pose_dim,
+            "routing": self.routing,
+            "routing_iterations": self.routing_iterations,
+            "decoder": self.decoder,
+        }

@@ -1,0 +1,271 @@
+"""Images in any layout and container, checked and flattened to rows."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    _check_sample_weight,
+    validate_data,
+)
+
+# A longer axis is an image's side, not its channels.
+_MOST_CHANNELS = 4
+_TENSOR_DTYPES = (np.uint8, np.float16, np.float32, np.float64)
+
+
+class ImageLayout(NamedTuple):
+    """How a row of numbers is an image.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        ``(channels, height, width)``.
+    channels_last : bool
+        Whether rows hold ``(height, width, channels)``.
+    """
+
+    shape: tuple[int, int, int]
+    channels_last: bool
+
+    @property
+    def row_shape(self) -> tuple[int, int, int]:
+        """Axes in the order in which a row holds them."""
+        channels, height, width = self.shape
+        return (height, width, channels) if self.channels_last else self.shape
+
+    def to_images(self, rows: torch.Tensor) -> torch.Tensor:
+        """Turn ``(batch, features)`` into ``(batch, channels, height, width)``."""
+        images = rows.unflatten(1, self.row_shape)
+        return images.permute(0, 3, 1, 2) if self.channels_last else images
+
+    def to_rows(self, images: torch.Tensor) -> torch.Tensor:
+        """Turn ``(batch, channels, height, width)`` into ``(batch, features)``."""
+        if self.channels_last:
+            images = images.permute(0, 2, 3, 1)
+        return images.flatten(1)
+
+    def accepts(self, sample_shape: tuple[int, ...]) -> bool:
+        """Say whether samples of this shape are flattened in the row's order."""
+        channels, *sides = self.shape
+        same = sample_shape == self.row_shape
+        grey = channels == 1 and _squeeze_channel(sample_shape) == tuple(sides)
+        return same or grey
+
+
+def check_fit_input(estimator, X, y):
+    """Check training data and decide the layout.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_samples, n_features)
+        A view of `X` where that is possible.
+    y : ndarray
+        Labels as scikit-learn checked them.
+    layout : ImageLayout
+    """
+    X, sample_shape = _flatten(X)
+    X, y = validate_data(
+        estimator, X, to_numpy(y), dtype="numeric", multi_output=True
+    )
+    layout = _resolve_layout(estimator.image_shape, sample_shape, X.shape[1])
+    return X, y, layout
+
+
+def check_more_input(estimator, X, y, layout):
+    """Check training data of a later call against the first one's layout."""
+    X, sample_shape = _flatten(X)
+    _check_sample_shape(sample_shape, layout)
+    return validate_data(
+        estimator, X, to_numpy(y), dtype="numeric", multi_output=True, reset=False
+    )
+
+
+def check_input(estimator, X, layout):
+    """Check data to predict from and give its rows."""
+    X, sample_shape = _flatten(X)
+    _check_sample_shape(sample_shape, layout)
+    return validate_data(estimator, X, dtype="numeric", reset=False)
+
+
+def check_feature_names(estimator, input_features):
+    """Check names passed to `get_feature_names_out`."""
+    _check_feature_names_in(estimator, input_features, generate_names=False)
+
+
+def like_input(images: torch.Tensor, X, layout: ImageLayout):
+    """Give drawn images (n, channels, height, width) in the layout of `X`."""
+    rows = layout.to_rows(images).numpy()
+    shape = np.shape(to_numpy(X))
+    return rows.reshape(len(rows), *shape[1:])
+
+
+def check_weights(sample_weight, rows):
+    """Check sample weights, shape (n_samples,), float64, at least one positive."""
+    sample_weight = _check_sample_weight(
+        to_numpy(sample_weight), rows, dtype=np.float64, ensure_non_negative=True
+    )
+    if not sample_weight.any():
+        raise ValueError(
+            "sample_weight must have a positive entry, got only zeros: no sample "
+            "would count."
+        )
+    return sample_weight
+
+
+def input_range(rows, sample_weight=None) -> tuple[float, float]:
+    """Give the values that become 0 and 1 inside the network.
+
+    (0, 255) for uint8, else the smallest and largest training value of a sample that
+    counts.
+    """
+    if rows.dtype == np.uint8:
+        return 0.0, 255.0
+    if sample_weight is not None and not sample_weight.all():
+        rows = rows[sample_weight > 0]
+    return float(rows.min()), float(rows.max())
+
+
+def to_unit(rows: torch.Tensor, bounds: tuple[float, float]) -> torch.Tensor:
+    """Scale so that `bounds` become 0 and 1; at least float32."""
+    low, high = bounds
+    wide = rows if rows.dtype == torch.float64 else rows.float()
+    # A constant training set has no range; its images are all zero.
+    return (wide - low) / (high - low or 1.0)
+
+
+def from_unit(images: torch.Tensor, bounds: tuple[float, float]) -> torch.Tensor:
+    """Undo `to_unit`."""
+    low, high = bounds
+    return images * (high - low) + low
+
+
+def as_tensor(rows) -> torch.Tensor:
+    """Copy rows into a tensor; dtypes unknown to torch become float32."""
+    if rows.dtype not in _TENSOR_DTYPES:
+        rows = rows.astype(np.float32)
+    return torch.from_numpy(np.array(rows, order="C"))
+
+
+def to_numpy(array):
+    """Give a torch tensor as a NumPy array, and anything else as it is."""
+    if not isinstance(array, torch.Tensor):
+        return array
+    array = array.detach().cpu()
+    return (array.float() if array.dtype == torch.bfloat16 else array).numpy()
+
+
+def _flatten(X):
+    """Give rows and, for more than two axes, the shape of one sample."""
+    X = to_numpy(X)
+    if isinstance(X, torch.utils.data.Dataset):
+        raise TypeError(
+            "X must be an array, got a torch Dataset; stack its images into one array, "
+            "or stream them through partial_fit."
+        )
+    if hasattr(X, "columns") or sparse.issparse(X):
+        return X, None
+    X = _to_array(X)
+    if X.ndim <= 2:
+        return X, None
+    if X.ndim > 4:
+        raise ValueError(
+            "X must have 2 axes (n_samples, n_features), 3 (n_samples, height, width) "
+            f"or 4 (n_samples, channels, height, width), got shape {X.shape}."
+        )
+    if not X.size:
+        raise ValueError(
+            f"X must hold at least one image of at least one pixel, got shape "
+            f"{X.shape}: found array with 0 sample(s) or 0 feature(s)."
+        )
+    return X.reshape(len(X), -1), X.shape[1:]
+
+
+def _to_array(X):
+    try:
+        if isinstance(X, (list, tuple)) and any(
+            isinstance(image, torch.Tensor) for image in X
+        ):
+            X = [to_numpy(image) for image in X]
+        return np.asarray(X)
+    except ValueError as error:
+        raise ValueError(
+            "X must hold images of one size, got an inhomogeneous sequence (setting an "
+            "array element with a sequence.); resize the images first."
+        ) from error
+
+
+def _resolve_layout(image_shape, sample_shape, n_features) -> ImageLayout:
+    if isinstance(image_shape, str):
+        return _guess_layout(sample_shape, n_features)
+    layout = _stated_layout(image_shape)
+    if math.prod(layout.shape) != n_features:
+        channels, height, width = layout.shape
+        raise ValueError(
+            f"X has {n_features} features, which is no image of {channels} "
+            f"channel(s), {height}x{width} pixels; pass "
+            "image_shape=(channels, height, width)."
+        )
+    swapped = layout._replace(channels_last=True)
+    if sample_shape and not layout.accepts(sample_shape) and swapped.accepts(sample_shape):
+        return swapped
+    _check_sample_shape(sample_shape, layout)
+    return layout
+
+
+def _stated_layout(image_shape) -> ImageLayout:
+    shape = tuple(image_shape)
+    if len(shape) not in (2, 3) or not all(
+        isinstance(side, (int, np.integer)) and side > 0 for side in shape
+    ):
+        raise ValueError(
+            'image_shape must be "auto", (height, width), (channels, height, width) or '
+            f"(height, width, channels), got {image_shape!r}."
+        )
+    shape = tuple(int(side) for side in shape)
+    if len(shape) == 2:
+        return ImageLayout((1, *shape), channels_last=False)
+    first, second, third = shape
+    if third <= _MOST_CHANNELS < first:
+        return ImageLayout((third, first, second), channels_last=True)
+    return ImageLayout(shape, channels_last=False)
+
+
+def _guess_layout(sample_shape, n_features) -> ImageLayout:
+    if sample_shape is None:
+        side = math.isqrt(n_features)
+        square = side * side == n_features
+        shape = (1, side, side) if square else (1, 1, n_features)
+        return ImageLayout(shape, channels_last=False)
+    if len(sample_shape) == 2:
+        return ImageLayout((1, *sample_shape), channels_last=False)
+    if sample_shape[2] <= _MOST_CHANNELS < sample_shape[0]:
+        raise ValueError(
+            "X seems to hold its channels last, in images of shape "
+            f"{tuple(sample_shape)}; pass image_shape={tuple(sample_shape)} to confirm "
+            "it, or move the channels first."
+        )
+    return ImageLayout(tuple(sample_shape), channels_last=False)
+
+
+def _check_sample_shape(sample_shape, layout: ImageLayout) -> None:
+    if sample_shape is None or layout.accepts(tuple(sample_shape)):
+        return
+    raise ValueError(
+        f"X must hold images of shape {layout.row_shape} or flat rows of "
+        f"{math.prod(layout.shape)} features, got images of shape "
+        f"{tuple(sample_shape)}."
+    )
+
+
+def _squeeze_channel(sample_shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(sample_shape) == 3 and sample_shape[0] == 1:
+        return sample_shape[1:]
+    if len(sample_shape) == 3 and sample_shape[2] == 1:
+        return sample_shape[:2]
+    return sample_shape

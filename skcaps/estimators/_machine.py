@@ -1,0 +1,80 @@
+"""Devices, number formats and random states."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+PRECISIONS = {
+    "float32": torch.float32,
+    # Weights and sums stay in float32; autocast runs the convolutions in bfloat16.
+    "bfloat16": torch.float32,
+    "float64": torch.float64,
+}
+
+
+def resolve_device(device) -> torch.device:
+    """Give the torch device of a `device` parameter.
+
+    Raises
+    ------
+    ValueError
+        If torch does not know the device or it is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f'device must be "auto", "cpu", "cuda" or "cuda:N", got {device!r}.'
+        ) from error
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device={device!r} was asked for, but torch sees no CUDA device; pass "
+            'device="auto" to use the CPU where there is none.'
+        )
+    return resolved
+
+
+def draw_seed(random_state) -> int:
+    """Give a seed without touching NumPy's global random state.
+
+    Parameters
+    ----------
+    random_state : int, RandomState, Generator or None
+        None draws from the operating system; the other objects advance by one draw.
+    """
+    if random_state is None:
+        random_state = np.random.default_rng()
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31 - 1))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    return int(random_state)
+
+
+@contextmanager
+def isolated_random_state(seed: int, step: int, device: torch.device):
+    """Seed torch for a block and give back its random state afterwards.
+
+    Parameters
+    ----------
+    seed : int
+        Of the whole estimator.
+    step : int
+        Number of the call, so that every `partial_fit` draws anew.
+    device : torch.device
+        Its random state is kept too.
+    """
+    mixed = int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        # torch.manual_seed would seed every CUDA device, also those of others.
+        torch.default_generator.manual_seed(mixed)
+        if devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(mixed)
+        yield

@@ -1,0 +1,94 @@
+"""Labels of any type, as rows of zeros and ones for the losses."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import column_or_1d
+
+
+def check_targets(y):
+    """Check labels and say whether a sample may have several.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or (n_samples, n_classes)
+        Labels, or an indicator of zeros and ones.
+
+    Returns
+    -------
+    y : ndarray
+        A vector of labels, or a uint8 indicator.
+    is_multilabel : bool
+
+    Raises
+    ------
+    ValueError
+        If `y` is continuous, or has several columns that are no indicator.
+    """
+    check_classification_targets(y)
+    kind = type_of_target(y, input_name="y")
+    if kind == "multilabel-indicator":
+        y = y.toarray() if sparse.issparse(y) else np.asarray(y)
+        return y.astype(np.uint8), True
+    if kind == "multiclass-multioutput":
+        raise ValueError(
+            "y must be a vector of labels or an indicator of zeros and ones, got "
+            f"several columns of labels, shape {np.shape(y)} (multiclass-multioutput); "
+            "fit one classifier for each column with MultiOutputClassifier."
+        )
+    return column_or_1d(y, warn=True), False
+
+
+def find_classes(y, is_multilabel: bool):
+    """Give the classes; an indicator's are its column numbers."""
+    is_indicator = is_multilabel and np.ndim(y) == 2
+    classes = np.arange(y.shape[1]) if is_indicator else np.unique(y)
+    if len(classes) < 2:
+        raise ValueError(
+            "y must hold at least 2 classes, since capsules compete for the image; got "
+            f"1 class: {classes.tolist()}."
+        )
+    return classes
+
+
+def encode(y, classes, is_multilabel: bool):
+    """Give class numbers, int64 of shape (n_samples,), or the indicator itself.
+
+    Raises
+    ------
+    ValueError
+        If `y` holds a label that is not in `classes`.
+    """
+    if is_multilabel:
+        if y.shape[1] != len(classes):
+            raise ValueError(
+                f"y must have {len(classes)} columns, one for each class, got "
+                f"{y.shape[1]}."
+            )
+        return y
+    unknown = np.setdiff1d(y, classes)
+    if len(unknown):
+        raise ValueError(
+            f"y has labels {unknown.tolist()} that are not in classes "
+            f"{np.asarray(classes).tolist()}; pass all classes to the first call."
+        )
+    return np.searchsorted(classes, y).astype(np.int64)
+
+
+def to_rows(targets: torch.Tensor, n_classes: int, dtype: torch.dtype) -> torch.Tensor:
+    """Give zeros and ones of shape (batch, n_classes) from `encode`'s result."""
+    if targets.ndim == 1:
+        targets = torch.nn.functional.one_hot(targets, n_classes)
+    return targets.to(dtype)
+
+
+def apply_class_weight(class_weight, y, sample_weight):
+    """Multiply sample weights by class weights; None where there is neither."""
+    if class_weight is None:
+        return sample_weight
+    weights = compute_sample_weight(class_weight, y)
+    return weights if sample_weight is None else weights * sample_weight

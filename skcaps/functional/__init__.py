@@ -1,0 +1,51 @@
+"""Capsule mathematics as pure functions: tensors in, tensors out, no state."""
+
+from skcaps.functional._lengths import lengths
+from skcaps.functional._losses import (
+    LOSSES,
+    cross_entropy_loss,
+    margin_loss,
+    reconstruction_loss,
+    spread_loss,
+)
+from skcaps.functional._masking import (
+    MaskedLabels,
+    mask_by_label,
+    mask_by_length,
+    mask_each_label,
+)
+from skcaps.functional._routing import (
+    ROUTINGS,
+    Routed,
+    Routing,
+    dynamic_routing,
+    learned_routing,
+    self_attention_routing,
+    uniform_routing,
+)
+from skcaps.functional._squash import SQUASHES, squash, squash_exp
+from skcaps.functional._votes import votes
+
+__all__ = [
+    "LOSSES",
+    "ROUTINGS",
+    "SQUASHES",
+    "MaskedLabels",
+    "Routed",
+    "Routing",
+    "cross_entropy_loss",
+    "dynamic_routing",
+    "learned_routing",
+    "lengths",
+    "margin_loss",
+    "mask_by_label",
+    "mask_by_length",
+    "mask_each_label",
+    "reconstruction_loss",
+    "self_attention_routing",
+    "spread_loss",
+    "squash",
+    "squash_exp",
+    "uniform_routing",
+    "votes",
+]

@@ -1,0 +1,28 @@
+"""Checks for the shapes that would otherwise broadcast silently or fail obscurely."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+
+def check_shape(name: str, values: Tensor, expected: Sequence[int]) -> None:
+    """Raise ValueError unless `values` has exactly the expected shape."""
+    if tuple(values.shape) != tuple(expected):
+        raise ValueError(
+            f"{name} must have shape {tuple(expected)}, got {tuple(values.shape)}."
+        )
+
+
+def check_poses(poses: Tensor, weight: Tensor) -> None:
+    """Raise ValueError unless `weight` is 4-D and `poses` has its children's shape."""
+    if weight.ndim != 4:
+        raise ValueError(
+            "weight must have shape (caps_in, caps_out, dim_in, dim_out), "
+            f"got {tuple(weight.shape)}."
+        )
+    caps_in, _, dim_in, _ = weight.shape
+    if poses.ndim != 3 or tuple(poses.shape[1:]) != (caps_in, dim_in):
+        raise ValueError(
+            f"poses must have shape (batch, {caps_in}, {dim_in}), "
+            f"got {tuple(poses.shape)}."
+        )

@@ -1,0 +1,401 @@
+"""Routings: how child capsules are combined into parents.
+
+All of them work on poses and weight and never build the votes, which are larger than
+either. With poses as rows, a sum over children is one matrix product for each parent,
+
+    s_j = sum_i c_ij W_ij u_i = [c_1j u_1, c_2j u_2, ...] [W_1j; W_2j; ...],
+
+and the agreement of votes with a parent is moved to the children's side,
+
+    <W_ij u_i, v_j> = <u_i, W_ij^T v_j>.
+
+The private helpers keep the parents' axis first, as `torch.bmm` wants it:
+`matrices` is (caps_out, caps_in * dim_in, dim_out), `coupling` is
+(caps_out, batch, caps_in) and `parents` is (caps_out, batch, dim_out).
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skcaps.functional._checks import check_poses, check_shape
+from skcaps.functional._squash import Squash, squash, squash_exp
+
+
+class Routed(NamedTuple):
+    """What a routing returns.
+
+    Attributes
+    ----------
+    poses : Tensor of shape (batch, caps_out, dim_out)
+        Squashed parent capsules.
+    coupling : Tensor of shape (batch, caps_in, caps_out)
+        The coefficients that the last sum over the children used. May be a view with
+        shared memory: copy it before writing to it.
+    """
+
+    poses: Tensor
+    coupling: Tensor
+
+
+def dynamic_routing(
+    poses: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    iterations: int = 3,
+    stop_gradient: bool = False,
+    squash: Squash = squash,
+) -> Routed:
+    r"""Route by agreement: a child sends more to the parents that agree with its vote.
+
+    .. math::
+        c_{ij} = \operatorname{softmax}_j(b_{ij}), \quad
+        s_j = \sum_i c_{ij} \hat u_{j|i} + \beta_j, \quad
+        v_j = \operatorname{squash}(s_j), \quad
+        b_{ij} \leftarrow b_{ij} + \langle \hat u_{j|i}, v_j \rangle
+
+    repeated ``iterations`` times from :math:`b_{ij} = 0`, without the unused update
+    after the last :math:`v_j`. :math:`\hat u_{j|i}` are the votes of ``poses`` and
+    ``weight``, :math:`\beta` is ``bias``, :math:`v_j` the returned poses and
+    :math:`c_{ij}` the returned coupling.
+
+    Parameters
+    ----------
+    poses : Tensor of shape (batch, caps_in, dim_in)
+        Child capsules.
+    weight : Tensor of shape (caps_in, caps_out, dim_in, dim_out)
+        One matrix for each pair of a child and a parent.
+    bias : Tensor of shape (caps_out, dim_out), optional
+        Added to the sum in every iteration. The paper has none, its released code has.
+    iterations : int, default=3
+        Number of sums over the children. 1 is the uniform average.
+    stop_gradient : bool, default=False
+        Treat the coupling as a constant: no gradient flows through the iterations
+        before the last. The values do not change; memory and time fall.
+    squash : callable, default=squash
+        Maps vectors to vectors of a length below 1.
+
+    Returns
+    -------
+    Routed
+        Parent poses (batch, caps_out, dim_out) and coupling (batch, caps_in,
+        caps_out), which sums to 1 over `caps_out`.
+
+    Raises
+    ------
+    ValueError
+        If `iterations` is below 1 or the shapes do not fit together.
+
+    References
+    ----------
+    Sabour, Frosst, Hinton (2017). "Dynamic routing between capsules", procedure 1 and
+    equations 2 and 3. arXiv:1710.09829.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skcaps.functional import dynamic_routing
+    >>> routed = dynamic_routing(torch.ones(2, 6, 4), torch.ones(6, 3, 4, 5))
+    >>> routed.poses.shape, routed.coupling.shape
+    (torch.Size([2, 3, 5]), torch.Size([2, 6, 3]))
+    """
+    if iterations < 1:
+        raise ValueError(f"iterations must be at least 1, got {iterations}.")
+    _check(poses, weight, bias)
+    matrices = _matrices(weight)
+    inner = (poses, matrices, bias)
+    if stop_gradient:
+        inner = (poses.detach(), matrices.detach(), _detach(bias))
+    coupling = _iterate(*inner, iterations - 1, squash)
+    parents = squash(_combine(poses, matrices, coupling, bias))
+    return _routed(poses, parents, coupling)
+
+
+def self_attention_routing(
+    poses: Tensor,
+    weight: Tensor,
+    prior: Tensor | None = None,
+    bias: Tensor | None = None,
+    *,
+    squash: Squash = squash_exp,
+) -> Routed:
+    r"""Route in one pass, by each vote's agreement with all votes for the same parent.
+
+    .. math::
+        a_{ij} = \frac{1}{\sqrt d} \sum_k \langle \hat u_{j|i}, \hat u_{j|k} \rangle
+               = \frac{1}{\sqrt d} \Big\langle \hat u_{j|i},
+                 \sum_k \hat u_{j|k} \Big\rangle, \quad
+        c_{ij} = \operatorname{softmax}_j(a_{ij}) + B_{ij}, \quad
+        v_j = \operatorname{squash}\Big(\sum_i c_{ij} \hat u_{j|i} + \beta_j\Big)
+
+    where :math:`\hat u_{j|i}` are the votes of ``poses`` and ``weight``, :math:`d` is
+    ``dim_out``, :math:`B` is ``prior``, :math:`\beta` is ``bias``, :math:`v_j` the
+    returned poses and :math:`c_{ij}` the returned coupling. The second form of
+    :math:`a` needs no matrix of children by children.
+
+    Parameters
+    ----------
+    poses : Tensor of shape (batch, caps_in, dim_in)
+        Child capsules.
+    weight : Tensor of shape (caps_in, caps_out, dim_in, dim_out)
+        One matrix for each pair of a child and a parent.
+    prior : Tensor of shape (caps_in, caps_out), optional
+        Added to the coupling after the softmax, as in the released code (the paper
+        calls it log priors).
+    bias : Tensor of shape (caps_out, dim_out), optional
+        Added to the sum over the children. Neither the paper nor its code has one.
+    squash : callable, default=squash_exp
+        Maps vectors to vectors of a length below 1.
+
+    Returns
+    -------
+    Routed
+        Parent poses (batch, caps_out, dim_out) and coupling (batch, caps_in,
+        caps_out), `prior` included: it sums to 1 over `caps_out` only without one.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together.
+
+    References
+    ----------
+    Mazzia, Salvetti, Chiaberge (2021). "Efficient-CapsNet: capsule network with
+    self-attention routing", Scientific Reports 11:14634. arXiv:2101.12491.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skcaps.functional import self_attention_routing
+    >>> routed = self_attention_routing(torch.ones(2, 6, 4), torch.ones(6, 3, 4, 5))
+    >>> routed.poses.shape, routed.coupling.shape
+    (torch.Size([2, 3, 5]), torch.Size([2, 6, 3]))
+    """
+    _check(poses, weight, bias, prior)
+    matrices = _matrices(weight)
+    total = _combine(poses, matrices, 1 / math.sqrt(weight.shape[3]))
+    coupling = torch.softmax(_agreement(poses, matrices, total), dim=0)
+    if prior is not None:
+        coupling = coupling + prior.T.unsqueeze(1)
+    parents = squash(_combine(poses, matrices, coupling, bias))
+    return _routed(poses, parents, coupling)
+
+
+def uniform_routing(
+    poses: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    squash: Squash = squash,
+) -> Routed:
+    r"""Give every parent the same share of every child.
+
+    .. math::
+        c_{ij} = \frac{1}{J}, \qquad
+        v_j = \operatorname{squash}\Big(\sum_i c_{ij} \hat u_{j|i} + \beta_j\Big)
+
+    where :math:`J` is ``caps_out``, :math:`\hat u_{j|i}` are the votes of ``poses`` and
+    ``weight``, :math:`\beta` is ``bias``, :math:`v_j` the returned poses and
+    :math:`c_{ij}` the returned coupling. It is `dynamic_routing` with one iteration.
+
+    Parameters
+    ----------
+    poses : Tensor of shape (batch, caps_in, dim_in)
+        Child capsules.
+    weight : Tensor of shape (caps_in, caps_out, dim_in, dim_out)
+        One matrix for each pair of a child and a parent.
+    bias : Tensor of shape (caps_out, dim_out), optional
+        Added to the sum over the children.
+    squash : callable, default=squash
+        Maps vectors to vectors of a length below 1.
+
+    Returns
+    -------
+    Routed
+        Parent poses (batch, caps_out, dim_out) and the constant coupling (batch,
+        caps_in, caps_out).
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together.
+
+    References
+    ----------
+    Sabour, Frosst, Hinton (2017). "Dynamic routing between capsules", procedure 1 with
+    r = 1. arXiv:1710.09829.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skcaps.functional import uniform_routing
+    >>> routed = uniform_routing(torch.ones(2, 6, 4), torch.ones(6, 2, 4, 5))
+    >>> routed.coupling.unique()
+    tensor([0.5000])
+    """
+    _check(poses, weight, bias)
+    share = 1 / weight.shape[1]
+    parents = squash(_combine(poses, _matrices(weight), share, bias))
+    return _routed(poses, parents, share)
+
+
+def learned_routing(
+    poses: Tensor,
+    weight: Tensor,
+    prior: Tensor,
+    bias: Tensor | None = None,
+    *,
+    squash: Squash = squash,
+) -> Routed:
+    r"""Use one learned coupling for every sample.
+
+    .. math::
+        c_{ij} = \operatorname{softmax}_j(B_{ij}), \qquad
+        v_j = \operatorname{squash}\Big(\sum_i c_{ij} \hat u_{j|i} + \beta_j\Big)
+
+    where :math:`B` is ``prior``, :math:`\hat u_{j|i}` are the votes of ``poses`` and
+    ``weight``, :math:`\beta` is ``bias``, :math:`v_j` the returned poses and
+    :math:`c_{ij}` the returned coupling. :math:`B` are the log prior probabilities from
+    which the dynamic routing of the paper may start; here there are no iterations.
+
+    Parameters
+    ----------
+    poses : Tensor of shape (batch, caps_in, dim_in)
+        Child capsules.
+    weight : Tensor of shape (caps_in, caps_out, dim_in, dim_out)
+        One matrix for each pair of a child and a parent.
+    prior : Tensor of shape (caps_in, caps_out)
+        Logits of the coupling. All equal: `uniform_routing`.
+    bias : Tensor of shape (caps_out, dim_out), optional
+        Added to the sum over the children.
+    squash : callable, default=squash
+        Maps vectors to vectors of a length below 1.
+
+    Returns
+    -------
+    Routed
+        Parent poses (batch, caps_out, dim_out) and coupling (batch, caps_in,
+        caps_out), the same for every sample, which sums to 1 over `caps_out`.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together.
+
+    References
+    ----------
+    Sabour, Frosst, Hinton (2017). "Dynamic routing between capsules", equation 3.
+    arXiv:1710.09829.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skcaps.functional import learned_routing
+    >>> prior = torch.tensor([[0.0, 0.0], [9.0, 0.0]])
+    >>> routed = learned_routing(torch.ones(1, 2, 4), torch.ones(2, 2, 4, 5), prior)
+    >>> routed.coupling
+    tensor([[[5.0000e-01, 5.0000e-01],
+             [9.9988e-01, 1.2339e-04]]])
+    """
+    _check(poses, weight, bias, prior)
+    shares = torch.softmax(prior, dim=1)
+    # One coupling for the batch scales the weight, which is cheaper than the poses.
+    matrices = _matrices(weight * shares[:, :, None, None])
+    parents = squash(_combine(poses, matrices, 1.0, bias))
+    return Routed(parents.transpose(0, 1), shares.expand(len(poses), -1, -1))
+
+
+class Routing(NamedTuple):
+    """A routing and what a layer has to know to call it.
+
+    Attributes
+    ----------
+    function : callable
+        Takes ``poses, weight``, ``bias`` and ``squash``, and returns a `Routed`.
+    has_prior : bool
+        Whether it takes a ``prior`` of shape (caps_in, caps_out) too.
+    is_iterative : bool
+        Whether it takes ``iterations`` and ``stop_gradient`` too.
+    """
+
+    function: Callable[..., Routed]
+    has_prior: bool
+    is_iterative: bool
+
+
+ROUTINGS: dict[str, Routing] = {
+    "dynamic": Routing(dynamic_routing, has_prior=False, is_iterative=True),
+    "self_attention": Routing(
+        self_attention_routing, has_prior=True, is_iterative=False
+    ),
+    "uniform": Routing(uniform_routing, has_prior=False, is_iterative=False),
+    "learned": Routing(learned_routing, has_prior=True, is_iterative=False),
+}
+
+
+def _iterate(
+    poses: Tensor, matrices: Tensor, bias: Tensor | None, updates: int, squash: Squash
+) -> Tensor | float:
+    """Start from the uniform coupling and update it so many times by agreement."""
+    logits: Tensor | float = 0.0
+    coupling: Tensor | float = 1 / len(matrices)
+    for _ in range(updates):
+        parents = squash(_combine(poses, matrices, coupling, bias))
+        logits = logits + _agreement(poses, matrices, parents)
+        coupling = torch.softmax(logits, dim=0)
+    return coupling
+
+
+def _combine(
+    poses: Tensor,
+    matrices: Tensor,
+    coupling: Tensor | float,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Sum the votes for each parent; one number couples all pairs alike."""
+    if isinstance(coupling, Tensor):
+        coupled = coupling.unsqueeze(-1) * poses
+        sums = torch.bmm(coupled.flatten(2), matrices)
+    else:
+        # All parents share one copy of the poses.
+        sums = torch.matmul((coupling * poses).flatten(1), matrices)
+    return sums if bias is None else sums + bias.unsqueeze(1)
+
+
+def _agreement(poses: Tensor, matrices: Tensor, parents: Tensor) -> Tensor:
+    """Inner product of every vote with its parent, (caps_out, batch, caps_in)."""
+    expected = torch.bmm(parents, matrices.transpose(1, 2))
+    return (expected.reshape(len(matrices), *poses.shape) * poses).sum(dim=-1)
+
+
+def _matrices(weight: Tensor) -> Tensor:
+    """Stack the children's matrices of each parent."""
+    return weight.transpose(0, 1).flatten(1, 2)
+
+
+def _routed(poses: Tensor, parents: Tensor, coupling: Tensor | float) -> Routed:
+    """Put the batch axis first again, and give a uniform coupling its shape."""
+    if not isinstance(coupling, Tensor):
+        filled = poses.new_full((), coupling)
+        coupling = filled.expand(len(parents), *poses.shape[:2])
+    return Routed(parents.transpose(0, 1), coupling.permute(1, 2, 0))
+
+
+def _check(
+    poses: Tensor, weight: Tensor, bias: Tensor | None, prior: Tensor | None = None
+) -> None:
+    """Raise ValueError unless the shapes fit; a wrong bias or prior would broadcast."""
+    check_poses(poses, weight)
+    caps_in, caps_out, _, dim_out = weight.shape
+    if bias is not None:
+        check_shape("bias", bias, (caps_out, dim_out))
+    if prior is not None:
+        check_shape("prior", prior, (caps_in, caps_out))
+
+
+def _detach(bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else bias.detach()

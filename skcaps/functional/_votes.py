@@ -1,0 +1,49 @@
+"""Votes: what each child capsule predicts for each parent."""
+
+import torch
+from torch import Tensor
+
+from skcaps.functional._checks import check_poses
+
+
+def votes(poses: Tensor, weight: Tensor) -> Tensor:
+    r"""Predict every parent's pose from every child.
+
+    .. math::
+        \hat u_{j|i} = W_{ij} u_i
+
+    where :math:`u_i` is ``poses[:, i]``, :math:`W_{ij}` is the transpose of
+    ``weight[i, j]`` (row vectors times ``weight``) and :math:`\hat u_{j|i}` is the
+    result at ``[:, i, j]``. The routings do not call it: they never build this tensor.
+
+    Parameters
+    ----------
+    poses : Tensor of shape (batch, caps_in, dim_in)
+        Child capsules.
+    weight : Tensor of shape (caps_in, caps_out, dim_in, dim_out)
+        One matrix for each pair of a child and a parent.
+
+    Returns
+    -------
+    Tensor of shape (batch, caps_in, caps_out, dim_out)
+        The votes, also called prediction vectors.
+
+    Raises
+    ------
+    ValueError
+        If the shapes of `poses` and `weight` do not fit together.
+
+    References
+    ----------
+    Sabour, Frosst, Hinton (2017). "Dynamic routing between capsules", equation 2.
+    arXiv:1710.09829.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skcaps.functional import votes
+    >>> votes(torch.ones(2, 6, 4), torch.ones(6, 3, 4, 5)).shape
+    torch.Size([2, 6, 3, 5])
+    """
+    check_poses(poses, weight)
+    return torch.einsum("bid,ijde->bije", poses, weight)

@@ -1,0 +1,51 @@
+"""Modules: parameters, and one call down to `skcaps.functional`."""
+
+from skcaps.nn._capsules import CapsuleLayer
+from skcaps.nn._decoders import DECODERS, ConvDecoder, DenseDecoder
+from skcaps.nn._geometry import (
+    ConvGeometry,
+    capsnet_geometry,
+    efficient_capsnet_geometry,
+    primary_geometry,
+)
+from skcaps.nn._initialization import (
+    glorot_normal_,
+    glorot_uniform_,
+    he_normal_,
+    truncated_normal_,
+)
+from skcaps.nn._networks import CapsuleNetwork, capsnet, efficient_capsnet
+from skcaps.nn._norm import BatchNorm, InstanceNorm
+from skcaps.nn._primary import DepthwisePrimaryCapsules, PrimaryCapsules
+from skcaps.nn._stems import (
+    NORMS,
+    CapsNetStem,
+    CustomStem,
+    EfficientCapsNetStem,
+)
+
+__all__ = [
+    "DECODERS",
+    "NORMS",
+    "BatchNorm",
+    "CapsNetStem",
+    "CapsuleLayer",
+    "CapsuleNetwork",
+    "ConvDecoder",
+    "ConvGeometry",
+    "CustomStem",
+    "DenseDecoder",
+    "DepthwisePrimaryCapsules",
+    "EfficientCapsNetStem",
+    "InstanceNorm",
+    "PrimaryCapsules",
+    "capsnet",
+    "capsnet_geometry",
+    "efficient_capsnet",
+    "efficient_capsnet_geometry",
+    "glorot_normal_",
+    "glorot_uniform_",
+    "he_normal_",
+    "primary_geometry",
+    "truncated_normal_",
+]

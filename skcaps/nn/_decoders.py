@@ -1,0 +1,179 @@
+"""From poses back to images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from skcaps.nn._initialization import glorot_normal_, he_normal_, truncated_normal_
+
+
+class DenseDecoder(nn.Module):
+    """Three dense layers that draw an image from masked poses.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Length of the flat pose vectors, ``n_classes * pose_dim``.
+    image_shape : tuple of int
+        ``(channels, height, width)`` of the images.
+    hidden : tuple of int, default=(512, 1024)
+        Units of the two hidden layers.
+    initialization : {"normal", "variance_scaling"}, default="normal"
+        Initial values of CapsNet's released code (a normal of deviation 0.1 cut at two
+        deviations, biases 0.1) or of Efficient-CapsNet's (He, He, Glorot; biases 0).
+
+    Raises
+    ------
+    ValueError
+        If `initialization` is unknown.
+
+    Notes
+    -----
+    Shapes: ``(batch, n_inputs)`` to ``(batch, *image_shape)``, values in (0, 1).
+
+    References
+    ----------
+    Sabour, Frosst, Hinton (2017), section 4.1 and figure 2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skcaps.nn import DenseDecoder
+    >>> DenseDecoder(160, (1, 28, 28))(torch.rand(2, 160)).shape
+    torch.Size([2, 1, 28, 28])
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        image_shape: tuple[int, int, int],
+        *,
+        hidden: tuple[int, int] = (512, 1024),
+        initialization: str = "normal",
+    ) -> None:
+        super().__init__()
+        initialize = _initialization(initialization)
+        self.image_shape = image_shape
+        channels, height, width = image_shape
+        sizes = (n_inputs, *hidden, channels * height * width)
+        self.layers = nn.ModuleList(
+            nn.Linear(n_in, n_out)
+            for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+        initialize(self.layers)
+
+    def forward(self, poses: Tensor) -> Tensor:
+        """Draw images from flat masked poses of shape ``(batch, n_inputs)``."""
+        *hidden, last = self.layers
+        for layer in hidden:
+            poses = torch.relu(layer(poses))
+        return torch.sigmoid(last(poses)).unflatten(1, self.image_shape)
+
+
+class ConvDecoder(nn.Module):
+    """Convolutions and upsamplings that draw an image from masked poses.
+
+    A small seed map is enlarged three times; the result is cut to the image's size. For
+    48x48 images this is Efficient-CapsNet's decoder for smallNORB, layer by layer.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Length of the flat pose vectors, ``n_classes * pose_dim``.
+    image_shape : tuple of int
+        ``(channels, height, width)`` of the images.
+    initialization : {"normal", "variance_scaling"}, default="variance_scaling"
+        As in `DenseDecoder`.
+
+    Raises
+    ------
+    ValueError
+        If `initialization` is unknown.
+
+    Notes
+    -----
+    Shapes: ``(batch, n_inputs)`` to ``(batch, *image_shape)``, values in (0, 1).
+
+    References
+    ----------
+    Mazzia, Salvetti, Chiaberge (2021), the code released for smallNORB.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skcaps.nn import ConvDecoder
+    >>> ConvDecoder(80, (2, 48, 48))(torch.rand(2, 80)).shape
+    torch.Size([2, 2, 48, 48])
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        image_shape: tuple[int, int, int],
+        *,
+        initialization: str = "variance_scaling",
+    ) -> None:
+        super().__init__()
+        initialize = _initialization(initialization)
+        channels, height, width = image_shape
+        self.image_shape = image_shape
+        # Three doublings and four unpadded 3x3 convolutions make 8 s - 16 of s.
+        self.seed_shape = (1, -(-(height + 16) // 8), -(-(width + 16) // 8))
+        self.seed = nn.Linear(n_inputs, self.seed_shape[1] * self.seed_shape[2])
+        widths = (1, 64, 128, 128, channels)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(n_in, n_out, 3)
+            for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)
+        )
+        initialize((self.seed, *self.convs))
+
+    def forward(self, poses: Tensor) -> Tensor:
+        """Draw images from flat masked poses of shape ``(batch, n_inputs)``."""
+        maps = self.seed(poses).unflatten(1, self.seed_shape)
+        *hidden, last = self.convs
+        for conv in hidden:
+            maps = nn.functional.interpolate(maps, scale_factor=2, mode="bilinear")
+            maps = nn.functional.leaky_relu(conv(maps), 0.2)
+        return torch.sigmoid(self._cut(last(maps)))
+
+    def _cut(self, maps: Tensor) -> Tensor:
+        _, height, width = self.image_shape
+        top = (maps.shape[2] - height) // 2
+        left = (maps.shape[3] - width) // 2
+        return maps[:, :, top : top + height, left : left + width]
+
+
+def _normal(layers: Sequence[nn.Module]) -> None:
+    for layer in layers:
+        truncated_normal_(layer.weight, 0.1)
+        nn.init.constant_(layer.bias, 0.1)
+
+
+def _variance_scaling(layers: Sequence[nn.Module]) -> None:
+    *hidden, last = layers
+    for layer in hidden:
+        he_normal_(layer.weight, layer.weight[0].numel())
+    fan_in = last.weight[0].numel()
+    glorot_normal_(last.weight, fan_in, fan_in // last.weight.shape[1] * len(last.bias))
+    for layer in layers:
+        nn.init.zeros_(layer.bias)
+
+
+_INITIALIZATIONS = {"normal": _normal, "variance_scaling": _variance_scaling}
+
+
+def _initialization(name: str) -> Callable[[Sequence[nn.Module]], None]:
+    if name not in _INITIALIZATIONS:
+        raise ValueError(
+            f"initialization must be one of {sorted(_INITIALIZATIONS)}, got {name!r}."
+        )
+    return _INITIALIZATIONS[name]
+
+
+DECODERS: dict[str, type[DenseDecoder] | type[ConvDecoder]] = {
+    "dense": DenseDecoder,
+    "conv": ConvDecoder,
+}

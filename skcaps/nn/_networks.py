@@ -1,0 +1,357 @@
+"""Whole networks, from images to class capsules and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from skcaps.functional import Routed
+from skcaps.nn._capsules import CapsuleLayer
+from skcaps.nn._decoders import DECODERS
+from skcaps.nn._geometry import (
+    ConvGeometry,
+    capsnet_geometry,
+    efficient_capsnet_geometry,
+    primary_geometry,
+)
+from skcaps.nn._primary import DepthwisePrimaryCapsules, PrimaryCapsules
+from skcaps.nn._stems import CapsNetStem, CustomStem, EfficientCapsNetStem
+
+ImageShape = tuple[int, int, int]
+
+
+class CapsuleNetwork(nn.Module):
+    """Stem, primary capsules, capsule layers and, if wanted, a decoder.
+
+    Parameters
+    ----------
+    stem : torch.nn.Module
+        Called as ``stem(images, sample_weight)``; gives feature maps.
+    primary : torch.nn.Module
+        Gives poses from feature maps; has `out_caps` and `out_dim`.
+    layers : sequence of CapsuleLayer
+        At least one; the last one's capsules are the classes.
+    decoder : torch.nn.Module or None
+        Draws images from flat masked poses.
+
+    Notes
+    -----
+    Shapes: ``(batch, channels, height, width)`` to a `Routed` pair of ``(batch,
+    n_classes, pose_dim)`` poses and the last layer's ``(batch, caps_in, n_classes)``
+    coupling.
+
+    References
+    ----------
+    Sabour, Frosst, Hinton (2017), figures 1 and 2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skcaps.nn import capsnet
+    >>> network = capsnet((1, 28, 28), n_classes=10)
+    >>> poses, coupling = network(torch.rand(2, 1, 28, 28))
+    >>> poses.shape, coupling.shape
+    (torch.Size([2, 10, 16]), torch.Size([2, 1152, 10]))
+    >>> network.reconstruct(poses).shape
+    torch.Size([2, 1, 28, 28])
+    """
+
+    def __init__(
+        self,
+        stem: nn.Module,
+        primary: nn.Module,
+        layers: Sequence[CapsuleLayer],
+        decoder: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.stem = stem
+        self.primary = primary
+        self.layers = nn.ModuleList(layers)
+        self.decoder = decoder
+
+    def forward(self, images: Tensor, sample_weight: Tensor | None = None) -> Routed:
+        """Give the class capsules of images with values in [0, 1]."""
+        poses = self.encode(images, sample_weight).to(images.dtype)
+        # Sums over hundreds of children lose too much in bfloat16.
+        with torch.autocast(images.device.type, enabled=False):
+            return self.route(poses)
+
+    def encode(self, images: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Give the primary capsules, shape ``(batch, caps, dim)``."""
+        poses: Tensor = self.primary(self.stem(images, sample_weight))
+        return poses
+
+    def route(self, poses: Tensor) -> Routed:
+        """Give the class capsules from primary capsules."""
+        *hidden, last = self.layers
+        for layer in hidden:
+            poses = layer(poses).poses
+        routed: Routed = last(poses)
+        return routed
+
+    def reconstruct(self, poses: Tensor) -> Tensor:
+        """Draw images from masked poses of shape ``(batch, n_classes, pose_dim)``."""
+        if self.decoder is None:
+            raise ValueError("This network has no decoder; build it with one.")
+        images: Tensor = self.decoder(poses.flatten(1))
+        return images
+
+
+def capsnet(
+    image_shape: ImageShape,
+    n_classes: int,
+    *,
+    stem: str | nn.Module = "paper",
+    conv_channels: int = 256,
+    kernel_size: int = 9,
+    primary_capsules: int = 32,
+    primary_dim: int = 8,
+    hidden_capsules: Sequence[tuple[int, int]] = (),
+    pose_dim: int = 16,
+    routing: str = "dynamic",
+    routing_iterations: int = 3,
+    routing_bias: bool = False,
+    decoder: str | None = "dense",
+) -> CapsuleNetwork:
+    """Build the CapsNet of Sabour, Frosst and Hinton for any image size.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(channels, height, width)``.
+    n_classes : int
+        Number of class capsules, at least 2.
+    stem : "paper" or torch.nn.Module, default="paper"
+        A module from images to feature maps instead of the paper's convolution.
+    conv_channels : int, default=256
+        Channels of the first convolution.
+    kernel_size : int, default=9
+        Kernel of both convolutions where the image allows it.
+    primary_capsules : int, default=32
+        Types of primary capsules at each place of the grid.
+    primary_dim : int, default=8
+        Dimension of the primary capsules.
+    hidden_capsules : sequence of (int, int), default=()
+        Number and dimension of the capsules in further layers before the classes.
+    pose_dim : int, default=16
+        Dimension of the class capsules.
+    routing : str, default="dynamic"
+        A key of `skcaps.functional.ROUTINGS`.
+    routing_iterations : int, default=3
+        Iterations of dynamic routing.
+    routing_bias : bool, default=False
+        The trained vector that the released code, not the paper, adds to each class
+        capsule.
+    decoder : {"dense", "conv"} or None, default="dense"
+        What draws images from poses.
+
+    Returns
+    -------
+    network : CapsuleNetwork
+        For 28x28 images, 10 classes and no decoder: 6,804,224 trained numbers.
+
+    Raises
+    ------
+    ValueError
+        If a size or an option is out of range.
+
+    References
+    ----------
+    Sabour, Frosst, Hinton (2017), "Dynamic routing between capsules", arXiv
+    1710.09829, section 4; initial values of the released code.
+
+    Examples
+    --------
+    >>> from skcaps.nn import capsnet
+    >>> network = capsnet((1, 28, 28), 10, decoder=None)
+    >>> sum(p.numel() for p in network.parameters())
+    6804224
+    """
+    _check_sizes(image_shape, n_classes)
+    if isinstance(stem, nn.Module):
+        trunk: nn.Module = CustomStem(stem, image_shape)
+        conv_channels, *sides = trunk.out_shape
+        (last,) = primary_geometry(*sides, kernel_size=kernel_size)
+    else:
+        _check_stem(stem)
+        first, last = capsnet_geometry(*image_shape[1:], kernel_size=kernel_size)
+        trunk = CapsNetStem(image_shape[0], conv_channels, first)
+    primary = PrimaryCapsules(conv_channels, primary_capsules, primary_dim, last)
+    layers = _capsule_layers(
+        primary,
+        (*hidden_capsules, (n_classes, pose_dim)),
+        routing=routing,
+        iterations=routing_iterations,
+        bias=routing_bias,
+        weight_std=_capsnet_std,
+    )
+    head = _decoder(decoder, n_classes * pose_dim, image_shape, "normal")
+    return CapsuleNetwork(trunk, primary, layers, head)
+
+
+def efficient_capsnet(
+    image_shape: ImageShape,
+    n_classes: int,
+    *,
+    stem: str | nn.Module = "paper",
+    conv_channels: Sequence[int] = (32, 64, 64, 128),
+    primary_capsules: str | int = "auto",
+    primary_dim: int = 8,
+    hidden_capsules: Sequence[tuple[int, int]] = (),
+    pose_dim: int = 16,
+    routing: str = "self_attention",
+    routing_iterations: int = 3,
+    norm: str = "auto",
+    decoder: str | None = "dense",
+) -> CapsuleNetwork:
+    """Build the Efficient-CapsNet of Mazzia, Salvetti and Chiaberge.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(channels, height, width)``.
+    n_classes : int
+        Number of class capsules, at least 2.
+    stem : "paper" or torch.nn.Module, default="paper"
+        A module from images to feature maps instead of the paper's convolutions.
+    conv_channels : sequence of int, default=(32, 64, 64, 128)
+        Channels of each convolution.
+    primary_capsules : "auto" or int, default="auto"
+        Number of primary capsules. "auto" makes one of every `primary_dim` channels of
+        the last convolution; a number sets those channels instead.
+    primary_dim : int, default=8
+        Dimension of the primary capsules.
+    hidden_capsules : sequence of (int, int), default=()
+        Number and dimension of the capsules in further layers before the classes.
+    pose_dim : int, default=16
+        Dimension of the class capsules.
+    routing : str, default="self_attention"
+        A key of `skcaps.functional.ROUTINGS`.
+    routing_iterations : int, default=3
+        Iterations of dynamic routing, where that is chosen.
+    norm : {"auto", "batch", "instance"}, default="auto"
+        Normalisation of the stem. "auto" is the paper's: by instance for its
+        smallNORB images of shape (2, 48, 48), by batch for all others.
+    decoder : {"dense", "conv"} or None, default="dense"
+        What draws images from poses.
+
+    Returns
+    -------
+    network : CapsuleNetwork
+        For 28x28 images, 10 classes and no decoder: 161,824 trained numbers.
+
+    Raises
+    ------
+    ValueError
+        If a size or an option is out of range.
+
+    References
+    ----------
+    Mazzia, Salvetti, Chiaberge (2021), "Efficient-CapsNet: capsule network with
+    self-attention routing", Scientific Reports 11, 14634, section 3.
+
+    Examples
+    --------
+    >>> from skcaps.nn import efficient_capsnet
+    >>> network = efficient_capsnet((1, 28, 28), 10, decoder=None)
+    >>> sum(p.numel() for p in network.parameters())
+    161824
+    """
+    _check_sizes(image_shape, n_classes)
+    if isinstance(stem, nn.Module):
+        trunk: nn.Module = CustomStem(stem, image_shape)
+        channels, *sides = trunk.out_shape
+        last = ConvGeometry((sides[0], sides[1]), (1, 1), (1, 1))
+    else:
+        _check_stem(stem)
+        if primary_capsules != "auto":
+            conv_channels = (*conv_channels[:-1], int(primary_capsules) * primary_dim)
+        *geometry, last = efficient_capsnet_geometry(
+            *image_shape[1:], n_convolutions=len(conv_channels)
+        )
+        norm = _published_norm(image_shape) if norm == "auto" else norm
+        trunk = EfficientCapsNetStem(
+            image_shape[0], conv_channels, geometry, norm=norm
+        )
+        channels = conv_channels[-1]
+    primary = DepthwisePrimaryCapsules(channels, primary_dim, last)
+    if primary_capsules not in ("auto", primary.out_caps):
+        raise ValueError(
+            f"The stem's {channels} channels make {primary.out_caps} capsules of "
+            f"primary_dim={primary_dim}, got primary_capsules={primary_capsules}; "
+            'pass "auto".'
+        )
+    layers = _capsule_layers(
+        primary,
+        (*hidden_capsules, (n_classes, pose_dim)),
+        routing=routing,
+        iterations=routing_iterations,
+        squash="squash_exp",
+        weight_std=_keras_he_std,
+    )
+    head = _decoder(decoder, n_classes * pose_dim, image_shape, "variance_scaling")
+    return CapsuleNetwork(trunk, primary, layers, head)
+
+
+def _capsule_layers(
+    primary: nn.Module,
+    sizes: Sequence[tuple[int, int]],
+    *,
+    weight_std: Callable[[int, int, int], float],
+    **options: object,
+) -> list[CapsuleLayer]:
+    """Chain capsule layers of the given (number, dimension) pairs."""
+    chain = ((primary.out_caps, primary.out_dim), *sizes)
+    return [
+        CapsuleLayer(
+            *below, *above, weight_std=weight_std(*below, above[0]), **options
+        )
+        for below, above in pairwise(chain)
+    ]
+
+
+def _capsnet_std(in_caps: int, in_dim: int, out_caps: int) -> float:
+    """0.1 at the paper's 1152 capsules; elsewhere the sums keep that variance."""
+    return 0.1 * math.sqrt(1152 * 8 / (in_caps * in_dim))
+
+
+def _keras_he_std(in_caps: int, in_dim: int, out_caps: int) -> float:
+    """Deviation before the cut that Keras' he_normal gives a 4-D capsule weight."""
+    return math.sqrt(2 / (out_caps * in_caps * in_dim)) / 0.87962566103423978
+
+
+def _decoder(
+    name: str | None, n_inputs: int, image_shape: ImageShape, initialization: str
+) -> nn.Module | None:
+    if name is None:
+        return None
+    if name not in DECODERS:
+        raise ValueError(
+            f"decoder must be one of {sorted(DECODERS)} or None, got {name!r}."
+        )
+    return DECODERS[name](n_inputs, image_shape, initialization=initialization)
+
+
+def _published_norm(image_shape: ImageShape) -> str:
+    return "instance" if tuple(image_shape) == (2, 48, 48) else "batch"
+
+
+def _check_sizes(image_shape: ImageShape, n_classes: int) -> None:
+    if len(image_shape) != 3 or min(image_shape) < 1:
+        raise ValueError(
+            "image_shape must be (channels, height, width) with positive numbers, got "
+            f"{tuple(image_shape)}."
+        )
+    if n_classes < 2:
+        raise ValueError(f"n_classes must be at least 2, got {n_classes}.")
+
+
+def _check_stem(stem: str) -> None:
+    if stem != "paper":
+        raise ValueError(
+            f'stem must be "paper" or a torch.nn.Module, got {stem!r}.'
+        )
