@@ -1,6 +1,13 @@
 """Capsule networks as scikit-learn estimators."""
 
 from skcaps.estimators import CapsNetClassifier, EfficientCapsNetClassifier
+from skcaps.persistence import load, save
 
 __version__ = "0.1.0"
-__all__ = ["CapsNetClassifier", "EfficientCapsNetClassifier", "__version__"]
+__all__ = [
+    "CapsNetClassifier",
+    "EfficientCapsNetClassifier",
+    "__version__",
+    "load",
+    "save",
+]

@@ -26,15 +26,23 @@ from skcaps.estimators._machine import (
 from skcaps.estimators._objective import Objective, draw_each_label
 from skcaps.estimators._training import ImageDataset, build_net
 from skcaps.functional import lengths, mask_by_label
+from skcaps.nn import CapsuleNetwork
 
 # Large enough to fill a CPU or GPU, small enough for large images.
 _PREDICTION_BATCH = 128
+# The rounding of a matrix product depends on its number of rows. For images of few
+# numbers it is cheap to keep that number fixed, so that a sample's results do not
+# depend on the samples beside it.
+_FEW_FEATURES = 64
+_FIXED_BATCH = 32
 
 
 class BaseCapsuleClassifier(
     CallbackSupportMixin, ClassifierMixin, TransformerMixin, BaseEstimator
 ):
     """Train a capsule network with skorch and serve it as scikit-learn expects."""
+
+    network_: CapsuleNetwork
 
     @abstractmethod
     def _describe_architecture(self) -> dict:
@@ -383,7 +391,9 @@ class BaseCapsuleClassifier(
         values = np.asarray(values, dtype=poses.dtype)
         swept = np.repeat(poses[:, None], len(values), axis=1)
         swept[..., dimension] += values[:, None]
-        drawn = self._draw(swept.reshape(-1, *poses.shape[1:]), np.repeat(y, len(values), axis=0))
+        drawn = self._draw(
+            swept.reshape(-1, *poses.shape[1:]), np.repeat(y, len(values), axis=0)
+        )
         return drawn.numpy().reshape(len(poses), len(values), *drawn.shape[1:])
 
     def _start_with(self, X, y, sample_weight, classes=None):
@@ -391,7 +401,9 @@ class BaseCapsuleClassifier(
         device = resolve_device(self.device)
         rows, y, layout = _inputs.check_fit_input(self, X, y)
         y, is_multilabel = _targets.check_targets(y)
-        classes = _targets.find_classes(y if classes is None else classes, is_multilabel)
+        classes = _targets.find_classes(
+            y if classes is None else classes, is_multilabel
+        )
         weights = self._check_weights(sample_weight, rows, y)
         encoded = _targets.encode(y, classes, is_multilabel)
         self.classes_, self._multilabel = classes, is_multilabel
@@ -485,9 +497,7 @@ class BaseCapsuleClassifier(
         return _targets.apply_class_weight(self.class_weight, y, sample_weight)
 
     def _random_state(self):
-        return isolated_random_state(
-            self._seed, self._step, torch.device(self.device_)
-        )
+        return isolated_random_state(self._seed, self._step, torch.device(self.device_))
 
     @property
     def _layout(self):
@@ -500,13 +510,12 @@ class BaseCapsuleClassifier(
         rows = _inputs.check_input(self, X, self._layout)
         parameter = next(self.network_.parameters())
         results = []
-        for start in range(0, len(rows), _PREDICTION_BATCH):
-            batch = _inputs.as_tensor(rows[start : start + _PREDICTION_BATCH])
+        for batch in _prediction_batches(rows):
             unit = _inputs.to_unit(batch.to(parameter.device), self.input_range_)
             images = self._layout.to_images(unit.to(parameter.dtype))
             with self._autocast(parameter.device):
                 results.append(part(self.network_(images)).cpu())
-        return torch.cat(results).numpy()
+        return torch.cat(results)[: len(rows)].numpy()
 
     def _autocast(self, device):
         enabled = self.precision == "bfloat16"
@@ -519,8 +528,10 @@ class BaseCapsuleClassifier(
         return self.classes_[found.argmax(axis=1)]
 
     def _encode(self, y):
-        y, _ = _targets.check_targets(_inputs.to_numpy(y)) if self._multilabel else (
-            np.asarray(_inputs.to_numpy(y)), False
+        y, _ = (
+            _targets.check_targets(_inputs.to_numpy(y))
+            if self._multilabel
+            else (np.asarray(_inputs.to_numpy(y)), False)
         )
         return _targets.encode(y, self.classes_, self._multilabel)
 
@@ -572,6 +583,16 @@ class BaseCapsuleClassifier(
                 stacklevel=4,
             )
             return torch.device("cpu")
+
+
+def _prediction_batches(rows):
+    """Give tensors of rows; zeros may follow the last row."""
+    fixed = rows.shape[1] <= _FEW_FEATURES
+    size = _FIXED_BATCH if fixed else _PREDICTION_BATCH
+    for start in range(0, len(rows), size):
+        batch = _inputs.as_tensor(rows[start : start + size])
+        missing = size - len(batch) if fixed else 0
+        yield torch.nn.functional.pad(batch, (0, 0, 0, missing))
 
 
 def _check_classes(estimator, classes):

@@ -19,7 +19,8 @@ class EfficientCapsNetClassifier(BaseCapsuleClassifier):
         channels)`` for images whose channels, four at most, come last. "auto" takes
         the shape of 3-D and 4-D `X`; flat rows are a square grey image if their length
         is a square, else an image one pixel high.
-    routing : {"dynamic", "self_attention", "uniform", "learned"}, default="self_attention"
+    routing : {"dynamic", "self_attention", "uniform", "learned"}, \
+            default="self_attention"
         How the last capsules are assigned to the classes. "uniform" spreads them
         evenly; "learned" trains one coupling for all images.
     routing_iterations : int, default=3

@@ -70,9 +70,7 @@ def check_fit_input(estimator, X, y):
     layout : ImageLayout
     """
     X, sample_shape = _flatten(X)
-    X, y = validate_data(
-        estimator, X, to_numpy(y), dtype="numeric", multi_output=True
-    )
+    X, y = validate_data(estimator, X, to_numpy(y), dtype="numeric", multi_output=True)
     layout = _resolve_layout(estimator.image_shape, sample_shape, X.shape[1])
     return X, y, layout
 
@@ -212,7 +210,11 @@ def _resolve_layout(image_shape, sample_shape, n_features) -> ImageLayout:
             "image_shape=(channels, height, width)."
         )
     swapped = layout._replace(channels_last=True)
-    if sample_shape and not layout.accepts(sample_shape) and swapped.accepts(sample_shape):
+    if (
+        sample_shape
+        and not layout.accepts(sample_shape)
+        and swapped.accepts(sample_shape)
+    ):
         return swapped
     _check_sample_shape(sample_shape, layout)
     return layout

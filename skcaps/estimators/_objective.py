@@ -14,6 +14,7 @@ from skcaps.functional import (
     mask_each_label,
     reconstruction_loss,
 )
+from skcaps.nn import CapsuleNetwork
 
 
 class Batch(NamedTuple):
@@ -60,7 +61,7 @@ class Objective(nn.Module):
         self.autocast = autocast
         self.is_multilabel = is_multilabel
 
-    def forward(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+    def forward(self, network: CapsuleNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
         """Give the loss and the capsule lengths (batch, n_classes)."""
         images, targets, sample_weight = batch
         if sample_weight is not None:
@@ -83,13 +84,13 @@ class Objective(nn.Module):
             return ((found > 0.5) == targets.bool()).all(1).float().mean()
         return (found.argmax(1) == targets.argmax(1)).float().mean()
 
-    def _draw(self, network: nn.Module, poses: Tensor, targets: Tensor) -> Tensor:
+    def _draw(self, network: CapsuleNetwork, poses: Tensor, targets: Tensor) -> Tensor:
         if not self.is_multilabel:
             return network.reconstruct(mask_by_label(poses, targets))
         return draw_each_label(network, poses, targets)
 
 
-def draw_each_label(network: nn.Module, poses: Tensor, targets: Tensor) -> Tensor:
+def draw_each_label(network: CapsuleNetwork, poses: Tensor, targets: Tensor) -> Tensor:
     """Draw every true class by itself and add the images of a sample.
 
     So that one digit of two that overlap can later be drawn alone.

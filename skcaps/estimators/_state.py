@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
-from skcaps.nn import capsnet, efficient_capsnet
+from skcaps.nn import CapsuleNetwork, capsnet, efficient_capsnet
 
-BUILDERS = {"capsnet": capsnet, "efficient_capsnet": efficient_capsnet}
+BUILDERS: dict[str, Callable[..., CapsuleNetwork]] = {
+    "capsnet": capsnet,
+    "efficient_capsnet": efficient_capsnet,
+}
 
 # Rebuilt from the weights; skorch's net holds the optimiser, twice the weights.
 _NOT_PICKLED = ("net_", "network_", "_callback_fit_ctx", "_skl_callbacks_to_teardown")
 
 
-def build_network(architecture: dict) -> torch.nn.Module:
+def build_network(architecture: dict) -> CapsuleNetwork:
     """Build the network that an architecture describes.
 
     Parameters
@@ -33,7 +38,7 @@ def to_arrays(network: torch.nn.Module) -> dict[str, np.ndarray]:
     }
 
 
-def restore_network(architecture, weights) -> torch.nn.Module:
+def restore_network(architecture, weights) -> CapsuleNetwork:
     """Build a network on the CPU and fill in its weights."""
     with torch.random.fork_rng(devices=[]):
         network = build_network(architecture)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 
@@ -213,10 +214,8 @@ class CapsuleNet(NeuralNet):
         Unlike skorch's `partial_fit`, it lets the user's own interrupt through.
         """
         self.notify("on_train_begin", X=dataset, y=None)
-        try:
+        with contextlib.suppress(StopTraining):
             self.fit_loop(dataset, epochs=epochs)
-        except StopTraining:
-            pass
         self.notify("on_train_end", X=dataset, y=None)
         self.module_.eval()
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from skcaps.functional import ROUTINGS, SQUASHES, Routed
+from skcaps.nn._checks import check_option
 from skcaps.nn._initialization import truncated_normal_
 
 
@@ -77,20 +78,16 @@ class CapsuleLayer(nn.Module):
         weight_std: float = 0.1,
     ) -> None:
         super().__init__()
-        _check_option("routing", routing, ROUTINGS)
-        _check_option("squash", squash, SQUASHES)
+        check_option("routing", routing, ROUTINGS)
+        check_option("squash", squash, SQUASHES)
         self.in_caps, self.in_dim = in_caps, in_dim
         self.out_caps, self.out_dim = out_caps, out_dim
         self.routing, self.squash, self.iterations = routing, squash, iterations
         self.weight = nn.Parameter(torch.empty(in_caps, out_caps, in_dim, out_dim))
         truncated_normal_(self.weight, weight_std)
         has_prior = ROUTINGS[routing].has_prior
-        self.prior = (
-            nn.Parameter(torch.zeros(in_caps, out_caps)) if has_prior else None
-        )
-        self.bias = (
-            nn.Parameter(torch.full((out_caps, out_dim), 0.1)) if bias else None
-        )
+        self.prior = nn.Parameter(torch.zeros(in_caps, out_caps)) if has_prior else None
+        self.bias = nn.Parameter(torch.full((out_caps, out_dim), 0.1)) if bias else None
 
     def forward(self, poses: Tensor) -> Routed:
         """Route poses of shape ``(batch, in_caps, in_dim)``."""
@@ -112,8 +109,3 @@ class CapsuleLayer(nn.Module):
             f"{self.in_caps} x {self.in_dim} -> {self.out_caps} x {self.out_dim}, "
             f"routing={self.routing!r}"
         )
-
-
-def _check_option(name: str, value: str, table: dict) -> None:
-    if value not in table:
-        raise ValueError(f"{name} must be one of {sorted(table)}, got {value!r}.")

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from skcaps.nn._initialization import glorot_normal_, he_normal_, truncated_normal_
+from skcaps.nn._checks import check_option
+from skcaps.nn._initialization import (
+    fill_bias_,
+    glorot_normal_,
+    he_normal_,
+    truncated_normal_,
+)
+
+_Layers = Sequence[nn.Linear | nn.Conv2d]
 
 
 class DenseDecoder(nn.Module):
@@ -59,18 +68,17 @@ class DenseDecoder(nn.Module):
         self.image_shape = image_shape
         channels, height, width = image_shape
         sizes = (n_inputs, *hidden, channels * height * width)
-        self.layers = nn.ModuleList(
-            nn.Linear(n_in, n_out)
-            for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True)
-        )
-        initialize(self.layers)
+        layers = [nn.Linear(n_in, n_out) for n_in, n_out in pairwise(sizes)]
+        initialize(layers)
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, poses: Tensor) -> Tensor:
         """Draw images from flat masked poses of shape ``(batch, n_inputs)``."""
         *hidden, last = self.layers
         for layer in hidden:
             poses = torch.relu(layer(poses))
-        return torch.sigmoid(last(poses)).unflatten(1, self.image_shape)
+        images: Tensor = torch.sigmoid(last(poses)).unflatten(1, self.image_shape)
+        return images
 
 
 class ConvDecoder(nn.Module):
@@ -124,11 +132,9 @@ class ConvDecoder(nn.Module):
         self.seed_shape = (1, -(-(height + 16) // 8), -(-(width + 16) // 8))
         self.seed = nn.Linear(n_inputs, self.seed_shape[1] * self.seed_shape[2])
         widths = (1, 64, 128, 128, channels)
-        self.convs = nn.ModuleList(
-            nn.Conv2d(n_in, n_out, 3)
-            for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)
-        )
-        initialize((self.seed, *self.convs))
+        convs = [nn.Conv2d(n_in, n_out, 3) for n_in, n_out in pairwise(widths)]
+        initialize((self.seed, *convs))
+        self.convs = nn.ModuleList(convs)
 
     def forward(self, poses: Tensor) -> Tensor:
         """Draw images from flat masked poses of shape ``(batch, n_inputs)``."""
@@ -146,30 +152,28 @@ class ConvDecoder(nn.Module):
         return maps[:, :, top : top + height, left : left + width]
 
 
-def _normal(layers: Sequence[nn.Module]) -> None:
+def _normal(layers: _Layers) -> None:
     for layer in layers:
         truncated_normal_(layer.weight, 0.1)
-        nn.init.constant_(layer.bias, 0.1)
+        fill_bias_(layer, 0.1)
 
 
-def _variance_scaling(layers: Sequence[nn.Module]) -> None:
+def _variance_scaling(layers: _Layers) -> None:
     *hidden, last = layers
     for layer in hidden:
         he_normal_(layer.weight, layer.weight[0].numel())
     fan_in = last.weight[0].numel()
-    glorot_normal_(last.weight, fan_in, fan_in // last.weight.shape[1] * len(last.bias))
+    fan_out = len(last.weight) * last.weight[0, 0].numel()
+    glorot_normal_(last.weight, fan_in, fan_out)
     for layer in layers:
-        nn.init.zeros_(layer.bias)
+        fill_bias_(layer, 0.0)
 
 
 _INITIALIZATIONS = {"normal": _normal, "variance_scaling": _variance_scaling}
 
 
-def _initialization(name: str) -> Callable[[Sequence[nn.Module]], None]:
-    if name not in _INITIALIZATIONS:
-        raise ValueError(
-            f"initialization must be one of {sorted(_INITIALIZATIONS)}, got {name!r}."
-        )
+def _initialization(name: str) -> Callable[[_Layers], None]:
+    check_option("initialization", name, _INITIALIZATIONS)
     return _INITIALIZATIONS[name]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import NamedTuple
 
@@ -39,9 +39,10 @@ def capsnet_geometry(
     """Give the two convolutions of CapsNet for an image size.
 
     A kernel covers at most half of the map it reads (rounded up), so every size from
-    1x1 works. The first convolution strides when the grid of primary capsules would
-    otherwise exceed 12x12, so large images cost about what small ones do. Sides of 25
-    to 40 pixels get the paper's own network: 9x9 kernels with strides 1 and 2.
+    1x1 works; no stride exceeds its kernel, so no pixel between two is skipped. The
+    first convolution strides when the grid of primary capsules would otherwise exceed
+    12x12, so large images cost about what small ones do. Sides of 25 to 40 pixels get
+    the paper's own network: 9x9 kernels with strides 1 and 2.
 
     Parameters
     ----------
@@ -148,7 +149,9 @@ def efficient_capsnet_geometry(
     return _both_axes(height, width, lambda side: _efficient_axis(side, n_convolutions))
 
 
-def _both_axes(height, width, plan) -> tuple[ConvGeometry, ...]:
+def _both_axes(
+    height: int, width: int, plan: Callable[[int], tuple[_Step, ...]]
+) -> tuple[ConvGeometry, ...]:
     if min(height, width) < 1:
         raise ValueError(
             f"An image must have at least 1x1 pixels, got {height}x{width}."
@@ -179,20 +182,23 @@ def _efficient_axis(side: int, n_convolutions: int) -> tuple[_Step, ...]:
     if side in _EFFICIENT_PUBLISHED and n_convolutions == 4:
         kernels, strides = zip(*_EFFICIENT_PUBLISHED[side], strict=True)
         return _trace(side, kernels, strides, share=1)
-    kernels = (5, *(3,) * (n_convolutions - 1))
-    for strides in _stride_ladder(n_convolutions):
-        steps = _trace(side, kernels, strides, share=3)
+    first_wide = (5, *(3,) * (n_convolutions - 1))
+    for ladder in _stride_ladder(n_convolutions):
+        steps = _trace(side, first_wide, ladder, share=3)
         if steps[-1].output <= _EFFICIENT_LARGEST_MAP:
             return (*steps, _Step(steps[-1].output, 1, 1))
     raise AssertionError("unreachable: strides grow without bound")
 
 
-def _trace(side, kernels, strides, *, share) -> tuple[_Step, ...]:
+def _trace(
+    side: int, kernels: Sequence[int], strides: Sequence[int], *, share: int
+) -> tuple[_Step, ...]:
     """Follow one axis; a kernel covers at most ``1 / share`` of the map, rounded up."""
     steps = []
     for kernel, stride in zip(kernels, strides, strict=True):
         # A kernel narrower than its stride would skip pixels.
         kernel = min(max(kernel, stride), -(-side // share))
+        stride = min(kernel, stride)
         side = (side - kernel) // stride + 1
         steps.append(_Step(kernel, stride, side))
     return tuple(steps)

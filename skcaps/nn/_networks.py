@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -173,9 +174,10 @@ def capsnet(
     """
     _check_sizes(image_shape, n_classes)
     if isinstance(stem, nn.Module):
-        trunk: nn.Module = CustomStem(stem, image_shape)
-        conv_channels, *sides = trunk.out_shape
+        custom = CustomStem(stem, image_shape)
+        conv_channels, *sides = custom.out_shape
         (last,) = primary_geometry(*sides, kernel_size=kernel_size)
+        trunk: nn.Module = custom
     else:
         _check_stem(stem)
         first, last = capsnet_geometry(*image_shape[1:], kernel_size=kernel_size)
@@ -263,9 +265,10 @@ def efficient_capsnet(
     """
     _check_sizes(image_shape, n_classes)
     if isinstance(stem, nn.Module):
-        trunk: nn.Module = CustomStem(stem, image_shape)
-        channels, *sides = trunk.out_shape
+        custom = CustomStem(stem, image_shape)
+        channels, *sides = custom.out_shape
         last = ConvGeometry((sides[0], sides[1]), (1, 1), (1, 1))
+        trunk: nn.Module = custom
     else:
         _check_stem(stem)
         if primary_capsules != "auto":
@@ -274,9 +277,7 @@ def efficient_capsnet(
             *image_shape[1:], n_convolutions=len(conv_channels)
         )
         norm = _published_norm(image_shape) if norm == "auto" else norm
-        trunk = EfficientCapsNetStem(
-            image_shape[0], conv_channels, geometry, norm=norm
-        )
+        trunk = EfficientCapsNetStem(image_shape[0], conv_channels, geometry, norm=norm)
         channels = conv_channels[-1]
     primary = DepthwisePrimaryCapsules(channels, primary_dim, last)
     if primary_capsules not in ("auto", primary.out_caps):
@@ -298,18 +299,16 @@ def efficient_capsnet(
 
 
 def _capsule_layers(
-    primary: nn.Module,
+    primary: PrimaryCapsules | DepthwisePrimaryCapsules,
     sizes: Sequence[tuple[int, int]],
     *,
     weight_std: Callable[[int, int, int], float],
-    **options: object,
+    **options: Any,
 ) -> list[CapsuleLayer]:
     """Chain capsule layers of the given (number, dimension) pairs."""
     chain = ((primary.out_caps, primary.out_dim), *sizes)
     return [
-        CapsuleLayer(
-            *below, *above, weight_std=weight_std(*below, above[0]), **options
-        )
+        CapsuleLayer(*below, *above, weight_std=weight_std(*below, above[0]), **options)
         for below, above in pairwise(chain)
     ]
 
@@ -352,6 +351,4 @@ def _check_sizes(image_shape: ImageShape, n_classes: int) -> None:
 
 def _check_stem(stem: str) -> None:
     if stem != "paper":
-        raise ValueError(
-            f'stem must be "paper" or a torch.nn.Module, got {stem!r}.'
-        )
+        raise ValueError(f'stem must be "paper" or a torch.nn.Module, got {stem!r}.')

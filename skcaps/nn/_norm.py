@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skcaps.functional._precision import at_least_float32
+
 # Keras' default; PyTorch's is 1e-5.
 _EPS = 1e-3
 
@@ -15,7 +17,8 @@ class BatchNorm(nn.BatchNorm2d):
 
     With sample weights :math:`w_b` the statistics of a channel are the weighted mean
     and the weighted (biased) variance over batch, height and width, so a sample of
-    weight zero has no influence and an integer weight equals repetition.
+    weight zero has no influence and an integer weight equals repetition. A batch of
+    zero weights leaves the running statistics as they are.
 
     The running statistics follow a decay that grows with the number of batches seen,
     :math:`\min(0.99, t / (t + 9))`: they are usable after a few batches and end with
@@ -44,6 +47,11 @@ class BatchNorm(nn.BatchNorm2d):
     torch.Size([2, 4, 5, 5])
     """
 
+    momentum: float
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__(channels, eps=_EPS, momentum=0.01)
 
@@ -67,23 +75,25 @@ class BatchNorm(nn.BatchNorm2d):
         return out
 
     def _weighted(self, x: Tensor, sample_weight: Tensor) -> Tensor:
-        share = sample_weight.to(x.dtype) / sample_weight.sum().clamp_min(1e-12)
+        wide = at_least_float32(x)
+        total = sample_weight.sum()
+        share = (sample_weight / torch.where(total > 0, total, 1)).to(wide.dtype)
         share = share[:, None, None, None] / (x.shape[2] * x.shape[3])
-        mean = (share * x).sum((0, 2, 3))
-        centred = x - mean[:, None, None]
+        mean = (share * wide).sum((0, 2, 3))
+        centred = wide - mean[:, None, None]
         var = (share * centred.square()).sum((0, 2, 3))
-        self._track(mean.detach(), var.detach())
+        self._track(mean.detach(), var.detach(), total > 0)
         scale = self.weight * torch.rsqrt(var + self.eps)
-        return centred * scale[:, None, None] + self.bias[:, None, None]
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
     @torch.no_grad()
-    def _track(self, mean: Tensor, var: Tensor) -> None:
-        # A tensor, not a number: reading it back would stall a GPU.
-        step = self.num_batches_tracked.to(mean.dtype)
-        rate = (9 / (step + 9)).clamp_min(self.momentum)
+    def _track(self, mean: Tensor, var: Tensor, counts: Tensor | bool = True) -> None:
+        # Tensors, not numbers: reading them back would stall a GPU.
+        step = self.num_batches_tracked.to(self.running_mean.dtype)
+        rate = (9 / (step + 9)).clamp_min(self.momentum) * counts
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), rate)
         self.running_var.lerp_(var.to(self.running_var.dtype), rate)
-        self.num_batches_tracked += 1
+        self.num_batches_tracked += counts
 
 
 class InstanceNorm(nn.InstanceNorm2d):

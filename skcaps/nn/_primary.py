@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 
 from skcaps.functional import SQUASHES
 from skcaps.nn._geometry import ConvGeometry
-from skcaps.nn._initialization import glorot_uniform_, truncated_normal_
+from skcaps.nn._initialization import fill_bias_, glorot_uniform_, truncated_normal_
 
 
 class PrimaryCapsules(nn.Module):
@@ -53,6 +52,9 @@ class PrimaryCapsules(nn.Module):
     torch.Size([2, 1152, 8])
     """
 
+    out_caps: int
+    out_dim: int
+
     def __init__(
         self, in_channels: int, capsule_types: int, dim: int, geometry: ConvGeometry
     ) -> None:
@@ -67,15 +69,13 @@ class PrimaryCapsules(nn.Module):
         truncated_normal_(
             self.conv.weight, 0.1 * math.sqrt(20736 / self.conv.weight[0].numel())
         )
-        nn.init.constant_(self.conv.bias, 0.1)
+        fill_bias_(self.conv, 0.1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Give poses of shape ``(batch, out_caps, out_dim)``."""
         # Scaling the weight, not the output, is the same and touches fewer numbers.
         weight = self.conv.weight / self.capsule_types
-        maps = nn.functional.conv2d(
-            features, weight, self.conv.bias, self.conv.stride
-        )
+        maps = nn.functional.conv2d(features, weight, self.conv.bias, self.conv.stride)
         poses = maps.unflatten(1, (self.capsule_types, self.out_dim))
         poses = poses.permute(0, 3, 4, 1, 2).flatten(1, 3)
         return SQUASHES["squash"](poses)
@@ -128,6 +128,9 @@ class DepthwisePrimaryCapsules(nn.Module):
     torch.Size([2, 16, 8])
     """
 
+    out_caps: int
+    out_dim: int
+
     def __init__(self, channels: int, dim: int, geometry: ConvGeometry) -> None:
         super().__init__()
         if channels % dim:
@@ -141,14 +144,12 @@ class DepthwisePrimaryCapsules(nn.Module):
         )
         area = geometry.kernel[0] * geometry.kernel[1]
         glorot_uniform_(self.conv.weight, area, area * channels)
-        nn.init.zeros_(self.conv.bias)
+        fill_bias_(self.conv, 0.0)
 
     def forward(self, features: Tensor) -> Tensor:
         """Give poses of shape ``(batch, out_caps, out_dim)``."""
         poses = self.conv(features).flatten(1)
-        return SQUASHES["squash_exp"](
-            poses.unflatten(1, (self.out_caps, self.out_dim))
-        )
+        return SQUASHES["squash_exp"](poses.unflatten(1, (self.out_caps, self.out_dim)))
 
     def extra_repr(self) -> str:
         """Say what goes in and out."""

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from skcaps.nn._checks import check_option
 from skcaps.nn._geometry import ConvGeometry
-from skcaps.nn._initialization import he_normal_, truncated_normal_
+from skcaps.nn._initialization import fill_bias_, he_normal_, truncated_normal_
 from skcaps.nn._norm import BatchNorm, InstanceNorm
 
 
@@ -56,7 +57,7 @@ class CapsNetStem(nn.Module):
         truncated_normal_(
             self.conv.weight, 0.05 * math.sqrt(81 / self.conv.weight[0].numel())
         )
-        nn.init.constant_(self.conv.bias, 0.1)
+        fill_bias_(self.conv, 0.1)
 
     def forward(self, images: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Map images to feature maps; sample weights have no part in it."""
@@ -90,6 +91,11 @@ class EfficientCapsNetStem(nn.Module):
         Batch normalisation after a ReLU (MNIST), or instance normalisation after a
         leaky ReLU (smallNORB).
 
+    Raises
+    ------
+    ValueError
+        If `norm` is unknown.
+
     Notes
     -----
     Shapes: ``(batch, in_channels, height, width)`` to
@@ -119,20 +125,24 @@ class EfficientCapsNetStem(nn.Module):
         norm: str = "batch",
     ) -> None:
         super().__init__()
+        check_option("norm", norm, NORMS)
         inputs = (in_channels, *channels[:-1])
-        self.convs = nn.ModuleList(
+        convs = [
             nn.Conv2d(n_in, n_out, layer.kernel, layer.stride)
             for n_in, n_out, layer in zip(inputs, channels, geometry, strict=True)
-        )
+        ]
+        self.convs = nn.ModuleList(convs)
         self.norms = nn.ModuleList(NORMS[norm].norm(n) for n in channels)
         self.activation = NORMS[norm].activation()
-        for conv in self.convs:
+        for conv in convs:
             he_normal_(conv.weight, conv.weight[0].numel())
-            nn.init.zeros_(conv.bias)
+            fill_bias_(conv, 0.0)
+        # Small convolutions run faster with their channels last in memory.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Map images to feature maps; the batch statistics are weighted."""
-        features = images
+        features = images.contiguous(memory_format=torch.channels_last)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             features = norm(self.activation(conv(features)), sample_weight)
         return features
@@ -167,9 +177,9 @@ class CustomStem(nn.Module):
     (16, 32, 32)
     """
 
-    def __init__(
-        self, module: nn.Module, image_shape: tuple[int, int, int]
-    ) -> None:
+    out_shape: tuple[int, ...]
+
+    def __init__(self, module: nn.Module, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.module = copy.deepcopy(module)
         self.out_shape = self._probe(image_shape)
@@ -186,11 +196,12 @@ class CustomStem(nn.Module):
         images = reference.new_zeros((1, *image_shape))
         features = self.module.eval()(images)
         self.module.train(was_training)
-        if getattr(features, "ndim", 0) != 4:
-            shape = getattr(features, "shape", type(features).__name__)
+        if not isinstance(features, Tensor) or features.ndim != 4:
+            shape = getattr(features, "shape", None)
+            got = type(features).__name__ if shape is None else tuple(shape)
             raise ValueError(
                 "stem must map images of shape (batch, channels, height, width) to "
-                f"feature maps with four axes, got {tuple(shape)}; cut the trunk "
+                f"feature maps with four axes, got {got}; cut the trunk "
                 "before its pooling and classification layers."
             )
         return tuple(features.shape[1:])

@@ -1,0 +1,6 @@
+"""Pictures of what capsules hold, as scikit-learn displays."""
+
+from skcaps.inspection._pose_sweep import PoseSweepDisplay
+from skcaps.inspection._reconstruction import ReconstructionDisplay
+
+__all__ = ["PoseSweepDisplay", "ReconstructionDisplay"]

@@ -1,0 +1,137 @@
+import re
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from skcaps.functional import ROUTINGS, SQUASHES
+from skcaps.nn import CapsuleLayer
+
+SHAPES = [(6, 4, 3, 5), (1, 1, 1, 1), (1, 8, 2, 16), (9, 2, 1, 3)]
+
+each_routing = pytest.mark.parametrize("routing", sorted(ROUTINGS))
+
+
+def _layer(shape=SHAPES[0], **options):
+    torch.manual_seed(0)
+    layer = CapsuleLayer(*shape, **options).double()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.normal_()
+    return layer
+
+
+def _poses(in_caps=6, in_dim=4, batch=3):
+    generator = torch.Generator().manual_seed(1)
+    shape = (batch, in_caps, in_dim)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+@each_routing
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("bias", [False, True])
+def test_shapes(routing, shape, bias):
+    in_caps, in_dim, out_caps, out_dim = shape
+    routed = _layer(shape, routing=routing, bias=bias)(_poses(in_caps, in_dim))
+    assert routed.poses.shape == (3, out_caps, out_dim)
+    assert routed.coupling.shape == (3, in_caps, out_caps)
+    assert (routed.poses.norm(dim=-1) < 1).all()
+
+
+@each_routing
+@pytest.mark.parametrize("squash", sorted(SQUASHES))
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("iterations", [1, 2, 3])
+def test_equals_the_functional_call(routing, squash, bias, iterations):
+    layer = _layer(routing=routing, squash=squash, bias=bias, iterations=iterations)
+    options = {"bias": layer.bias, "squash": SQUASHES[squash]}
+    if ROUTINGS[routing].has_prior:
+        options["prior"] = layer.prior
+    if ROUTINGS[routing].is_iterative:
+        options["iterations"] = iterations
+    expected = ROUTINGS[routing].function(_poses(), layer.weight, **options)
+    assert_close(layer(_poses()), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("routing", "names"),
+    [
+        ("dynamic", ["weight"]),
+        ("uniform", ["weight"]),
+        ("learned", ["weight", "prior"]),
+        ("self_attention", ["weight", "prior"]),
+    ],
+)
+@pytest.mark.parametrize("bias", [False, True])
+def test_parameters(routing, names, bias):
+    layer = CapsuleLayer(6, 4, 3, 5, routing=routing, bias=bias)
+    shapes = {name: tuple(p.shape) for name, p in layer.named_parameters()}
+    known = {"weight": (6, 3, 4, 5), "prior": (6, 3), "bias": (3, 5)}
+    names = [*names, "bias"] if bias else names
+    assert shapes == {name: known[name] for name in names}
+    assert (layer.prior is None) == ("prior" not in names)
+    assert (layer.bias is None) == (not bias)
+
+
+def test_every_routing_is_covered():
+    assert sorted(ROUTINGS) == ["dynamic", "learned", "self_attention", "uniform"]
+
+
+@pytest.mark.parametrize("std", [0.1, 0.02])
+def test_initial_values(std):
+    torch.manual_seed(0)
+    layer = CapsuleLayer(200, 8, 10, 16, routing="learned", bias=True, weight_std=std)
+    assert layer.weight.std().item() == pytest.approx(0.8796 * std, rel=0.01)
+    assert layer.weight.abs().max() <= 2 * std
+    assert (layer.prior == 0).all()
+    assert (layer.bias == 0.1).all()
+
+
+@each_routing
+def test_gradient_reaches_every_parameter(routing):
+    layer = _layer(routing=routing, bias=True)
+    poses = _poses().requires_grad_()
+    layer(poses).poses[..., 0].sum().backward()
+    for tensor in (poses, *layer.parameters()):
+        assert tensor.grad.isfinite().all()
+        assert (tensor.grad != 0).any()
+
+
+def test_state_round_trip():
+    first, second = _layer(routing="learned", bias=True), _layer(routing="learned")
+    second = CapsuleLayer(*SHAPES[0], routing="learned", bias=True).double()
+    second.load_state_dict(first.state_dict())
+    assert_close(second(_poses()), first(_poses()), rtol=0, atol=0)
+
+
+def test_says_what_it_is():
+    assert "6 x 4 -> 3 x 5, routing='dynamic'" in repr(CapsuleLayer(6, 4, 3, 5))
+
+
+@pytest.mark.parametrize(
+    ("option", "choices"),
+    [("routing", sorted(ROUTINGS)), ("squash", sorted(SQUASHES))],
+)
+def test_rejects_unknown_options(option, choices):
+    message = f"{option} must be one of {choices}, got 'em'."
+    with pytest.raises(ValueError, match=re.escape(message)):
+        CapsuleLayer(6, 4, 3, 5, **{option: "em"})
+
+
+def test_rejects_iterations_below_one():
+    with pytest.raises(ValueError, match="iterations must be"):
+        _layer(iterations=0)(_poses())
+
+
+@each_routing
+@pytest.mark.parametrize("shape", [(3, 5, 4), (3, 6, 3), (6, 4)])
+def test_rejects_poses_of_another_shape(routing, shape):
+    with pytest.raises(ValueError, match=r"poses"):
+        _layer(routing=routing)(torch.rand(shape, dtype=torch.float64))
+
+
+def test_is_a_module_that_can_be_moved():
+    layer = CapsuleLayer(6, 4, 3, 5, bias=True)
+    assert isinstance(layer, nn.Module)
+    assert {p.dtype for p in layer.double().parameters()} == {torch.float64}

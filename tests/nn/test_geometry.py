@@ -1,0 +1,182 @@
+import math
+
+import pytest
+
+from skcaps.nn import capsnet_geometry, efficient_capsnet_geometry, primary_geometry
+
+SIDES = range(1, 257)
+UNEVEN = [(1, 2), (2, 1), (1, 256), (256, 1), (3, 64), (28, 36), (33, 57), (48, 28)]
+UNEVEN += [(17, 200), (224, 31), (255, 256)]
+PUBLISHED = (28, 36, 48)
+# The map a kernel reads may be covered up to one part in so many, rounded up.
+RULES = {
+    capsnet_geometry: 2,
+    primary_geometry: 2,
+    efficient_capsnet_geometry: 3,
+}
+
+each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+
+
+def _along(layers, axis):
+    return [tuple(part[axis] for part in layer) for layer in layers]
+
+
+def _axis(rule, side, **options):
+    return _along(rule(side, side, **options), 0)
+
+
+def _with_maps(side, steps):
+    """Yield (side of the map read, kernel, stride, output) for each layer."""
+    for kernel, stride, output in steps:
+        yield side, kernel, stride, output
+        side = output
+
+
+def _check_layers(side, steps):
+    for read, kernel, stride, output in _with_maps(side, steps):
+        assert 1 <= kernel <= read
+        assert stride >= 1
+        assert output == (read - kernel) // stride + 1 >= 1
+
+
+# --- laws over all sizes --------------------------------------------------------------
+
+
+@each_rule
+def test_every_layer_fits_its_map(rule):
+    for side in SIDES:
+        _check_layers(side, _axis(rule, side))
+
+
+@each_rule
+def test_no_pixel_is_skipped(rule):
+    for side in SIDES:
+        for read, kernel, stride, _ in _with_maps(side, _axis(rule, side)):
+            assert kernel >= stride or kernel == read, (side, read, kernel, stride)
+
+
+@each_rule
+def test_few_pixels_are_cut_at_the_edge(rule):
+    for side in SIDES:
+        for read, kernel, stride, output in _with_maps(side, _axis(rule, side)):
+            assert read - (kernel + (output - 1) * stride) < stride
+
+
+@each_rule
+@pytest.mark.parametrize(("height", "width"), UNEVEN)
+def test_axes_are_independent(rule, height, width):
+    layers = rule(height, width)
+    assert _along(layers, 0) == _axis(rule, height)
+    assert _along(layers, 1) == _axis(rule, width)
+
+
+@each_rule
+def test_kernel_covers_a_share_of_its_map(rule):
+    for side in SIDES:
+        if rule is efficient_capsnet_geometry and side in PUBLISHED:
+            continue
+        steps = _axis(rule, side)
+        # The depthwise convolution covers its map on purpose.
+        convs = steps[:-1] if rule is efficient_capsnet_geometry else steps
+        for read, kernel, _, _ in _with_maps(side, convs):
+            assert kernel <= math.ceil(read / RULES[rule])
+
+
+@each_rule
+def test_strides_never_shrink_as_images_grow(rule):
+    def total(side):
+        return math.prod(stride for _, stride, _ in _axis(rule, side))
+
+    strides = [total(side) for side in SIDES if side not in PUBLISHED]
+    assert strides == sorted(strides)
+
+
+def test_capsnet_maps_stay_small():
+    for side in SIDES:
+        first, last = _axis(capsnet_geometry, side)
+        assert first[2] <= 32
+        assert last[2] <= 12
+
+
+def test_primary_grid_stays_small():
+    assert max(_axis(primary_geometry, side)[0][2] for side in SIDES) == 12
+
+
+def test_efficient_maps_stay_small():
+    for side in SIDES:
+        *convs, last = _axis(efficient_capsnet_geometry, side)
+        assert convs[0][2] <= 88
+        assert convs[-1][2] <= 9
+        assert last == (convs[-1][2], 1, 1) or side in PUBLISHED
+        assert last[2] == 1
+
+
+@pytest.mark.parametrize("kernel_size", [1, 2, 3, 5, 9, 15])
+@pytest.mark.parametrize("rule", [capsnet_geometry, primary_geometry])
+def test_kernel_size(rule, kernel_size):
+    for side in SIDES:
+        steps = _axis(rule, side, kernel_size=kernel_size)
+        _check_layers(side, steps)
+        for read, kernel, stride, _ in _with_maps(side, steps):
+            assert kernel == min(max(kernel_size, stride), math.ceil(read / 2))
+
+
+@pytest.mark.parametrize("n_convolutions", [1, 2, 3, 5, 6])
+def test_n_convolutions(n_convolutions):
+    for side in SIDES:
+        steps = _axis(efficient_capsnet_geometry, side, n_convolutions=n_convolutions)
+        assert len(steps) == n_convolutions + 1
+        _check_layers(side, steps)
+        assert steps[-2][2] <= 9
+        assert steps[-1] == (steps[-2][2], 1, 1)
+
+
+# --- the papers' numbers --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("side", "expected"),
+    [
+        (28, [(9, 1, 20), (9, 2, 6)]),
+        (36, [(9, 1, 28), (9, 2, 10)]),
+        (24, [(9, 1, 16), (8, 2, 5)]),
+        (41, [(9, 2, 17), (9, 2, 5)]),
+        (224, [(9, 7, 31), (9, 2, 12)]),
+        (1, [(1, 1, 1), (1, 1, 1)]),
+        (2, [(1, 1, 2), (1, 1, 2)]),
+    ],
+)
+def test_capsnet_layers(side, expected):
+    assert _axis(capsnet_geometry, side) == expected
+
+
+@pytest.mark.parametrize("side", range(25, 41))
+def test_capsnet_is_the_papers_from_25_to_40(side):
+    assert [step[:2] for step in _axis(capsnet_geometry, side)] == [(9, 1), (9, 2)]
+
+
+@pytest.mark.parametrize(
+    ("side", "expected"),
+    [
+        (28, [(5, 1, 24), (3, 1, 22), (3, 1, 20), (3, 2, 9), (9, 1, 1)]),
+        (36, [(5, 1, 32), (3, 1, 30), (3, 2, 14), (3, 2, 6), (5, 2, 1)]),
+        (48, [(7, 2, 21), (3, 1, 19), (3, 1, 17), (3, 2, 8), (8, 1, 1)]),
+        (1, [(1, 1, 1)] * 5),
+        (2, [(1, 1, 2)] * 4 + [(2, 1, 1)]),
+    ],
+)
+def test_efficient_layers(side, expected):
+    assert _axis(efficient_capsnet_geometry, side) == expected
+
+
+# --- errors ---------------------------------------------------------------------------
+
+
+@each_rule
+@pytest.mark.parametrize("size", [(0, 5), (5, 0), (-1, 3)])
+def test_rejects_empty_images(rule, size):
+    with pytest.raises(
+        ValueError, match=f"at least 1x1 pixels, got {size[0]}x{size[1]}"
+    ):
+        rule(*size)
