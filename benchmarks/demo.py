@@ -31,7 +31,7 @@ MNIST_LIKE = {"mnist": load_mnist, "fashion-mnist": load_fashion_mnist}
 MNIST_EPOCHS = 5
 GRID_EPOCHS = 10
 GRID_SAMPLES = 600
-DIMENSIONS_SHOWN = 8
+DIMENSIONS_SHOWN = 6
 
 
 def parse_arguments():
@@ -150,16 +150,22 @@ def draw_reconstructions(fitted, path):
     write_figure(figure, path)
 
 
-def draw_pose_sweep(name, classifier, X, y, path):
-    image = first_of_each_class(y)[4]
-    poses = classifier.poses(X)[
-        np.arange(len(y)), np.searchsorted(classifier.classes_, y)
+def change_by_dimension(classifier, X, y):
+    """Give how much each image's drawing changes with each dimension of the pose."""
+    ends = [
+        classifier.sweep_pose(X, dimension, [-0.25, 0.25], y)
+        for dimension in range(classifier.pose_dim)
     ]
-    # What varies most within a class changes the drawing most.
-    spread = np.stack([poses[y == label].std(axis=0) for label in np.unique(y)]).mean(0)
-    dimensions = np.sort(np.argsort(spread)[-DIMENSIONS_SHOWN:])
+    return np.stack([np.abs(np.diff(e, axis=1)).mean((1, 2, 3, 4)) for e in ends], 1)
+
+
+def draw_pose_sweep(name, classifier, X, y, path):
+    shown = first_of_each_class(y)
+    change = change_by_dimension(classifier, X[shown], y[shown])
+    image = change.max(axis=1).argmax()
+    dimensions = change[image].argsort()[::-1][:DIMENSIONS_SHOWN]
     display = PoseSweepDisplay.from_estimator(
-        classifier, X[[image]], y[[image]], dimension=dimensions
+        classifier, X[shown][[image]], y[shown][[image]], dimension=dimensions
     )
     display.ax_.set_title(
         f"{name}: one image, one dimension of its pose changed per row"

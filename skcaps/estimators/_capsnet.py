@@ -47,14 +47,14 @@ class CapsNetClassifier(BaseCapsuleClassifier):
         Factor of the summed squared error of an image, values from 0 to 1.
     loss : {"margin", "spread", "cross_entropy"}, default="margin"
         Loss on the lengths of the class capsules.
-    learning_rate : float, default=1e-3
+    learning_rate : float, default=2e-3
         Step size of Adam at the start.
     learning_rate_decay : "auto" or float, default="auto"
         Factor of the learning rate for each epoch, applied smoothly after every batch.
         "auto" ends at a hundredth of `learning_rate` after `max_epochs`.
-    batch_size : int, default=64
+    batch_size : int, default=32
         Largest number of images in a training step.
-    max_epochs : int, default=30
+    max_epochs : int, default=25
         Passes over the training images.
     early_stopping : bool, default=False
         Hold out a part of the training images, with all classes in it, stop when its
@@ -92,7 +92,7 @@ class CapsNetClassifier(BaseCapsuleClassifier):
         Labels; for an indicator `y` the numbers of its columns.
     n_features_in_ : int
         Pixels times channels.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Only if `X` had string column names.
     image_shape_ : tuple of int
         ``(channels, height, width)``.
@@ -159,10 +159,10 @@ class CapsNetClassifier(BaseCapsuleClassifier):
         decoder="dense",
         reconstruction_weight=0.0005,
         loss="margin",
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         learning_rate_decay="auto",
-        batch_size=64,
-        max_epochs=30,
+        batch_size=32,
+        max_epochs=25,
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=10,

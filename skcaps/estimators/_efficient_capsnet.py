@@ -91,7 +91,7 @@ class EfficientCapsNetClassifier(BaseCapsuleClassifier):
         Labels; for an indicator `y` the numbers of its columns.
     n_features_in_ : int
         Pixels times channels.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Only if `X` had string column names.
     image_shape_ : tuple of int
         ``(channels, height, width)``.

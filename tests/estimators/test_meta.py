@@ -1,0 +1,150 @@
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_digits
+from sklearn.ensemble import StackingClassifier, VotingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import (
+    GridSearchCV,
+    cross_val_predict,
+    cross_val_score,
+    cross_validate,
+)
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skcaps import CapsNetClassifier, EfficientCapsNetClassifier
+
+X, Y = load_digits(n_class=3, return_X_y=True)
+X, Y = X[:120], Y[:120]
+
+
+def make(**params):
+    params = {"max_epochs": 3, "random_state": 0, "batch_size": 16, **params}
+    return EfficientCapsNetClassifier(**params)
+
+
+def is_distribution(proba):
+    return proba.shape == (len(X), 3) and np.allclose(proba.sum(axis=1), 1, atol=1e-5)
+
+
+def test_grid_search_is_the_same_in_parallel():
+    grid = {"pose_dim": [4, 8], "learning_rate": [1e-3]}
+    scores = []
+    for n_jobs in (1, 2):
+        search = GridSearchCV(
+            make(max_epochs=1), grid, cv=2, n_jobs=n_jobs, scoring="neg_log_loss"
+        ).fit(X, Y)
+        scores.append(search.cv_results_["mean_test_score"])
+        assert search.predict(X).shape == Y.shape
+    np.testing.assert_array_equal(*scores)
+
+
+def test_pipeline_with_scaler():
+    pipeline = make_pipeline(StandardScaler(), make(max_epochs=3)).fit(X, Y)
+    assert pipeline.score(X, Y) > 0.8
+    assert is_distribution(pipeline.predict_proba(X))
+    assert pipeline.transform(X).shape == (len(X), 48)
+    assert len(pipeline.get_feature_names_out()) == 48
+
+
+def test_calibration():
+    clf = CalibratedClassifierCV(make(), cv=2).fit(X, Y)
+    assert is_distribution(clf.predict_proba(X))
+    assert clf.score(X, Y) > 0.7
+
+
+@pytest.mark.parametrize("voting", ["hard", "soft"])
+def test_voting(voting):
+    members = [
+        ("efficient", make()),
+        (
+            "capsnet",
+            CapsNetClassifier(
+                conv_channels=16, primary_capsules=4, max_epochs=2, random_state=0
+            ),
+        ),
+        ("linear", LogisticRegression(max_iter=1000)),
+    ]
+    clf = VotingClassifier(members, voting=voting).fit(X, Y)
+    assert clf.score(X, Y) > 0.7
+
+
+def test_stacking():
+    clf = StackingClassifier(
+        [("capsules", make()), ("linear", LogisticRegression(max_iter=1000))], cv=2
+    ).fit(X, Y)
+    assert is_distribution(clf.predict_proba(X))
+    assert clf.score(X, Y) > 0.7
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
+def test_cross_val_predict(method):
+    found = cross_val_predict(make(max_epochs=1), X, Y, cv=2, method=method)
+    assert found.shape == ((len(X),) if method == "predict" else (len(X), 3))
+
+
+def test_poses_feed_a_linear_model():
+    pipeline = make_pipeline(make(), LogisticRegression(max_iter=1000)).fit(X, Y)
+    assert pipeline.score(X, Y) > 0.8
+
+
+def test_set_output_pandas():
+    clf = make(max_epochs=1).fit(X, Y)
+    plain = clf.transform(X)
+    frame = clf.set_output(transform="pandas").transform(X)
+    assert isinstance(frame, pd.DataFrame)
+    assert frame.columns.tolist() == clf.get_feature_names_out().tolist()
+    assert frame.columns[0] == "0_pose0"
+    assert frame.columns[-1] == "2_pose15"
+    np.testing.assert_array_equal(frame.to_numpy(), plain)
+
+
+def test_routing_of_sample_weight():
+    weights = (Y != 2).astype(float)
+    with sklearn.config_context(enable_metadata_routing=True):
+        clf = (
+            make(max_epochs=1)
+            .set_fit_request(sample_weight=True)
+            .set_score_request(sample_weight=True)
+        )
+        routed = cross_validate(
+            make_pipeline(clf),
+            X,
+            Y,
+            cv=2,
+            params={"sample_weight": weights},
+            return_estimator=True,
+            return_indices=True,
+        )
+    train = routed["indices"]["train"][0]
+    direct = make(max_epochs=1).fit(X[train], Y[train], weights[train])
+    np.testing.assert_array_equal(
+        routed["estimator"][0].predict_proba(X), direct.predict_proba(X)
+    )
+    test = routed["indices"]["test"][0]
+    expected = direct.score(X[test], Y[test], weights[test])
+    assert routed["test_score"][0] == expected
+
+
+def test_images_in_cross_val_score():
+    flat = cross_val_score(make(max_epochs=1), X, Y, cv=2, scoring="neg_log_loss")
+    images = cross_val_score(
+        make(max_epochs=1), X.reshape(-1, 1, 8, 8), Y, cv=2, scoring="neg_log_loss"
+    )
+    np.testing.assert_array_equal(images, flat)
+
+
+def test_one_network_for_each_class():
+    clf = OneVsRestClassifier(make(max_epochs=1)).fit(X, Y)
+    assert is_distribution(clf.predict_proba(X))
+
+
+def test_one_network_for_each_column():
+    columns = np.stack([Y, (Y + 1) % 3], axis=1)
+    clf = MultiOutputClassifier(make(max_epochs=1)).fit(X, columns)
+    assert clf.predict(X).shape == columns.shape
