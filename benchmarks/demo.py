@@ -168,7 +168,8 @@ def draw_pose_sweep(name, classifier, X, y, path):
         classifier, X[shown][[image]], y[shown][[image]], dimension=dimensions
     )
     display.ax_.set_title(
-        f"{name}: one image, one dimension of its pose changed per row"
+        f"{name}: one image, and the {len(dimensions)} dimensions of its pose "
+        "that change it most"
     )
     write_figure(display.figure_, path)
 

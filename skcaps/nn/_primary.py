@@ -35,8 +35,10 @@ class PrimaryCapsules(nn.Module):
     Shapes: ``(batch, in_channels, height, width)`` to ``(batch, out_caps, out_dim)``.
     Capsules are ordered by row, column, type.
 
-    The released code routes the convolution to its capsule types with zero logits,
-    which divides it by `capsule_types` before the bias is added.
+    The released code divides the convolution by `capsule_types` before the bias is
+    added. Here that factor is in the initial weights: the same network at the start,
+    but Adam's steps are not divided by it, so it learns in tens of epochs, not
+    hundreds.
 
     References
     ----------
@@ -66,17 +68,13 @@ class PrimaryCapsules(nn.Module):
             in_channels, capsule_types * dim, geometry.kernel, geometry.stride
         )
         # 0.1 at the paper's 9x9x256 inputs; elsewhere the output keeps that variance.
-        truncated_normal_(
-            self.conv.weight, 0.1 * math.sqrt(20736 / self.conv.weight[0].numel())
-        )
+        std = 0.1 * math.sqrt(20736 / self.conv.weight[0].numel())
+        truncated_normal_(self.conv.weight, std / capsule_types)
         fill_bias_(self.conv, 0.1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Give poses of shape ``(batch, out_caps, out_dim)``."""
-        # Scaling the weight, not the output, is the same and touches fewer numbers.
-        weight = self.conv.weight / self.capsule_types
-        maps = nn.functional.conv2d(features, weight, self.conv.bias, self.conv.stride)
-        poses = maps.unflatten(1, (self.capsule_types, self.out_dim))
+        poses = self.conv(features).unflatten(1, (self.capsule_types, self.out_dim))
         poses = poses.permute(0, 3, 4, 1, 2).flatten(1, 3)
         return SQUASHES["squash"](poses)
 

@@ -9,7 +9,7 @@ from skcaps import CapsNetClassifier, EfficientCapsNetClassifier
 ESTIMATORS = [
     EfficientCapsNetClassifier(max_epochs=8),
     CapsNetClassifier(
-        max_epochs=20, conv_channels=32, primary_capsules=8, learning_rate=4e-3
+        max_epochs=16, conv_channels=32, primary_capsules=8, learning_rate=4e-3
     ),
 ]
 

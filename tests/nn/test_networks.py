@@ -173,7 +173,7 @@ def test_capsnet_initial_values():
     network = capsnet((1, 28, 28), 10, routing_bias=True)
     expected = {
         "stem.conv": (0.05 * CUT, 0.1),
-        "primary.conv": (0.1 * CUT, 0.1),
+        "primary.conv": (0.1 / 32 * CUT, 0.1),
         "layers.0": (0.1 * CUT, 0.1),
         "decoder.layers.0": (0.1 * CUT, 0.1),
         "decoder.layers.1": (0.1 * CUT, 0.1),

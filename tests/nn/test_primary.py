@@ -54,15 +54,14 @@ def test_capsules_are_ordered_by_row_column_type():
                     for d in range(dim):
                         channel = kind * dim + d
                         total = (weight[channel] * window).sum()
-                        pose[d] = total / types + bias[channel]
+                        pose[d] = total + bias[channel]
                     expected.append(_squash(pose))
         assert_close(primary(features)[image], torch.tensor(np.array(expected)))
 
 
-def test_features_are_scaled_by_the_number_of_types_and_the_bias_is_not():
+def test_zero_features_give_the_bias_alone():
     primary, none = _primary(), torch.zeros(1, 3, 7, 5, dtype=torch.float64)
     bias = primary.conv.bias.detach().view(2, 4)
-    # The same bias everywhere, and no 1/types in front of it.
     expected = torch.tensor(np.array([_squash(row) for row in bias.numpy()]))
     assert_close(primary(none)[0], expected.repeat(12, 1))
 
