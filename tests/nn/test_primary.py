@@ -79,11 +79,11 @@ def test_primary_shapes(types, size):
 
 
 @pytest.mark.parametrize(
-    ("in_channels", "kernel", "std"), [(256, 9, 0.1), (64, 9, 0.2)]
+    ("in_channels", "std"), [(256, 0.1 / 4), (64, 0.2 / 4)], ids=["paper", "fewer"]
 )
-def test_primary_initial_values(in_channels, kernel, std):
+def test_primary_initial_values(in_channels, std):
     torch.manual_seed(0)
-    geometry = ConvGeometry((kernel, kernel), (2, 2), (6, 6))
+    geometry = ConvGeometry((9, 9), (2, 2), (6, 6))
     conv = PrimaryCapsules(in_channels, 4, 8, geometry).conv
     assert conv.weight.std().item() == pytest.approx(0.8796 * std, rel=0.02)
     assert conv.weight.abs().max() <= 2 * std
