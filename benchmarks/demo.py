@@ -29,7 +29,7 @@ CLASSIFIERS = {
 }
 MNIST_LIKE = {"mnist": load_mnist, "fashion-mnist": load_fashion_mnist}
 MNIST_EPOCHS = 5
-GRID_EPOCHS = 10
+GRID_EPOCHS = 6
 GRID_SAMPLES = 600
 DIMENSIONS_SHOWN = 6
 
