@@ -7,8 +7,7 @@ from abc import abstractmethod
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import BaseEstimator
 
 from skcaps.estimators import _inputs, _state, _targets
 from skcaps.estimators._callbacks import (
@@ -23,23 +22,13 @@ from skcaps.estimators._machine import (
     isolated_random_state,
     resolve_device,
 )
-from skcaps.estimators._objective import Objective, draw_each_label
+from skcaps.estimators._objective import Objective
+from skcaps.estimators._prediction import PredictionMixin
 from skcaps.estimators._training import ImageDataset, build_net
-from skcaps.functional import lengths, mask_by_label
 from skcaps.nn import CapsuleNetwork
 
-# Large enough to fill a CPU or GPU, small enough for large images.
-_PREDICTION_BATCH = 128
-# The rounding of a matrix product depends on its number of rows. For images of few
-# numbers it is cheap to keep that number fixed, so that a sample's results do not
-# depend on the samples beside it.
-_FEW_FEATURES = 64
-_FIXED_BATCH = 32
 
-
-class BaseCapsuleClassifier(
-    CallbackSupportMixin, ClassifierMixin, TransformerMixin, BaseEstimator
-):
+class BaseCapsuleClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):
     """Train a capsule network with skorch and serve it as scikit-learn expects."""
 
     network_: CapsuleNetwork
@@ -126,276 +115,6 @@ class BaseCapsuleClassifier(
             self._train_one_pass(dataset)
         return self
 
-    def lengths(self, X):
-        """Give the lengths of the class capsules, the network's own score.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or images
-            As in `fit`.
-
-        Returns
-        -------
-        lengths : ndarray of shape (n_samples, n_classes)
-            In [0, 1), float32 (float64 with ``precision="float64"``).
-
-        Raises
-        ------
-        NotFittedError
-            If the classifier is not fitted.
-        ValueError
-            If `X` does not fit the training images.
-        """
-        return lengths(torch.from_numpy(self.poses(X))).numpy()
-
-    def poses(self, X):
-        """Give the pose vectors of the class capsules.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or images
-            As in `fit`.
-
-        Returns
-        -------
-        poses : ndarray of shape (n_samples, n_classes, pose_dim)
-            Vectors of length below 1.
-
-        Raises
-        ------
-        NotFittedError
-            If the classifier is not fitted.
-        ValueError
-            If `X` does not fit the training images.
-        """
-        return self._predict(X, lambda routed: routed.poses)
-
-    def couplings(self, X):
-        """Give the routing coefficients of the last capsule layer.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or images
-            As in `fit`.
-
-        Returns
-        -------
-        couplings : ndarray of shape (n_samples, caps_in, n_classes)
-            Summing to 1 over the classes; with self-attention, to 1 plus the trained
-            prior.
-
-        Raises
-        ------
-        NotFittedError
-            If the classifier is not fitted.
-        ValueError
-            If `X` does not fit the training images.
-        """
-        return self._predict(X, lambda routed: routed.coupling)
-
-    def transform(self, X):
-        """Give the pose vectors, flat.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or images
-            As in `fit`.
-
-        Returns
-        -------
-        X_new : ndarray of shape (n_samples, n_classes * pose_dim)
-            Named by `get_feature_names_out`.
-
-        Raises
-        ------
-        NotFittedError
-            If the classifier is not fitted.
-        ValueError
-            If `X` does not fit the training images.
-        """
-        poses = self.poses(X)
-        return poses.reshape(len(poses), -1)
-
-    def get_feature_names_out(self, input_features=None):
-        """Give the names of `transform`'s columns.
-
-        Parameters
-        ----------
-        input_features : array-like of str, default=None
-            Checked against the names seen in `fit`, otherwise unused.
-
-        Returns
-        -------
-        names : ndarray of str objects
-            "<class>_pose<dimension>".
-
-        Raises
-        ------
-        NotFittedError
-            If the classifier is not fitted.
-        ValueError
-            If `input_features` are not those of `fit`.
-        """
-        check_is_fitted(self)
-        _inputs.check_feature_names(self, input_features)
-        pose_dim = self._architecture["pose_dim"]
-        names = [f"{c}_pose{d}" for c in self.classes_ for d in range(pose_dim)]
-        return np.asarray(names, dtype=object)
-
-    def predict_proba(self, X):
-        """Give class probabilities.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or images
-            As in `fit`.
-
-        Returns
-        -------
-        y_prob : ndarray of shape (n_samples, n_classes)
-            Lengths over their sum; for multilabel `y` the lengths themselves.
-
-        Raises
-        ------
-        NotFittedError
-            If the classifier is not fitted.
-        ValueError
-            If `X` does not fit the training images.
-        """
-        found = self.lengths(X)
-        if self._multilabel:
-            return found
-        # The floor makes a sample without any length uniform instead of NaN.
-        found = np.maximum(found, np.finfo(found.dtype).tiny)
-        return found / found.sum(axis=1, keepdims=True)
-
-    def decision_function(self, X):
-        """Give scores that rank like `predict_proba`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or images
-            As in `fit`.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples, n_classes) or (n_samples,)
-            Lengths; for two classes the logarithm of their ratio, positive for the
-            second; for multilabel `y` lengths minus 0.5.
-
-        Raises
-        ------
-        NotFittedError
-            If the classifier is not fitted.
-        ValueError
-            If `X` does not fit the training images.
-        """
-        found = self.lengths(X)
-        if self._multilabel:
-            return found - found.dtype.type(0.5)
-        if len(self.classes_) > 2:
-            return found
-        logs = np.log(np.maximum(found, np.finfo(found.dtype).tiny))
-        return logs[:, 1] - logs[:, 0]
-
-    def predict(self, X):
-        """Give the class of the longest capsule.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or images
-            As in `fit`.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Labels; for multilabel `y` an indicator of the capsules longer than 0.5.
-
-        Raises
-        ------
-        NotFittedError
-            If the classifier is not fitted.
-        ValueError
-            If `X` does not fit the training images.
-        """
-        found = self.lengths(X)
-        if self._multilabel:
-            return (found > 0.5).astype(int)
-        return self.classes_[found.argmax(axis=1)]
-
-    def reconstruct(self, X, y=None):
-        """Draw images from class capsules.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or images
-            As in `fit`.
-        y : array-like of shape (n_samples,) or (n_samples, n_classes), default=None
-            The class whose capsule is drawn, or an indicator of several, which are
-            drawn one by one and added; by default the predicted ones.
-
-        Returns
-        -------
-        images : ndarray of the shape of X
-            In the units of the training images.
-
-        Raises
-        ------
-        NotFittedError
-            If the classifier is not fitted.
-        ValueError
-            If the classifier has no decoder, `X` does not fit the training images, or
-            `y` holds an unknown label.
-        """
-        poses = self.poses(X)
-        y = self._predict_from(poses) if y is None else y
-        drawn = self._draw(poses, self._encode(y))
-        return _inputs.like_input(drawn, X, self._layout)
-
-    def sweep_pose(self, X, dimension, values, y=None):
-        """Draw images while one dimension of a pose is changed.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or images
-            As in `fit`.
-        dimension : int
-            Which dimension of the pose, from 0.
-        values : array-like of shape (n_values,)
-            What is added to it; the paper uses 11 values from -0.25 to 0.25.
-        y : array-like of shape (n_samples,), default=None
-            The class whose capsule is drawn; by default the predicted one.
-
-        Returns
-        -------
-        images : ndarray of shape (n_samples, n_values, channels, height, width)
-            In the units of the training images.
-
-        Raises
-        ------
-        NotFittedError
-            If the classifier is not fitted.
-        ValueError
-            If the classifier has no decoder, or there is no such dimension.
-
-        References
-        ----------
-        Sabour, Frosst, Hinton (2017), section 5.1 and figure 4.
-        """
-        poses = self.poses(X)
-        if not 0 <= dimension < poses.shape[2]:
-            raise ValueError(
-                f"dimension must be from 0 to {poses.shape[2] - 1}, got {dimension}."
-            )
-        y = self._encode(self._predict_from(poses) if y is None else y)
-        values = np.asarray(values, dtype=poses.dtype)
-        swept = np.repeat(poses[:, None], len(values), axis=1)
-        swept[..., dimension] += values[:, None]
-        drawn = self._draw(
-            swept.reshape(-1, *poses.shape[1:]), np.repeat(y, len(values), axis=0)
-        )
-        return drawn.numpy().reshape(len(poses), len(values), *drawn.shape[1:])
-
     def _start_with(self, X, y, sample_weight, classes=None):
         """Check the first data, decide all that depends on them, build the network."""
         device = resolve_device(self.device)
@@ -412,23 +131,19 @@ class BaseCapsuleClassifier(
         self.device_ = str(device)
         self._seed, self._step = draw_seed(self.random_state), 0
         self.history_, self.n_epochs_ = [], 0
-        self._build_network(device)
+        self._build_network()
         return self._dataset(rows, encoded, weights)
 
     def _continue_with(self, X, y, sample_weight):
         """Check later data against what the first decided."""
         rows, y = _inputs.check_more_input(self, X, y, self._layout)
-        y, is_multilabel = _targets.check_targets(y)
-        if is_multilabel != self._multilabel:
-            raise ValueError(
-                "y must stay a vector of labels or an indicator, as in the first call."
-            )
+        y = _targets.check_same_kind(y, self._multilabel)
         weights = self._check_weights(sample_weight, rows, y)
-        encoded = _targets.encode(y, self.classes_, is_multilabel)
+        encoded = _targets.encode(y, self.classes_, self._multilabel)
         self._step += 1
         return self._dataset(rows, encoded, weights)
 
-    def _build_network(self, device):
+    def _build_network(self):
         self._architecture = {
             **self._describe_architecture(),
             "image_shape": self.image_shape_,
@@ -437,13 +152,16 @@ class BaseCapsuleClassifier(
         with self._random_state():
             network = _state.build_network(self._architecture)
         self._step += 1
-        self.network_ = network.to(device, PRECISIONS[self.precision])
-        if self.compile:
-            self.network_.compile()
+        self._place(network.to(dtype=PRECISIONS[self.precision]))
         self.n_parameters_ = sum(
             p.numel() for p in self.network_.parameters() if p.requires_grad
         )
         self.__dict__.pop("net_", None)
+
+    def _place(self, network):
+        self.network_ = network.to(self.device_)
+        if self.compile:
+            self.network_.compile()
 
     def _train_by_schedule(self, dataset, tasks):
         valid = None
@@ -472,7 +190,7 @@ class BaseCapsuleClassifier(
             self.loss,
             reconstruction_weight=self.reconstruction_weight,
             weight_scale=1.0 if tasks is None else 1 / dataset.mean_weight(),
-            autocast=self.precision == "bfloat16",
+            precision=self.precision,
             is_multilabel=self._multilabel,
         )
         return build_net(
@@ -503,59 +221,6 @@ class BaseCapsuleClassifier(
     def _layout(self):
         return _inputs.ImageLayout(self.image_shape_, self._channels_last)
 
-    @torch.inference_mode()
-    def _predict(self, X, part):
-        """Run the network over batches and join one part of what it returns."""
-        check_is_fitted(self)
-        rows = _inputs.check_input(self, X, self._layout)
-        parameter = next(self.network_.parameters())
-        results = []
-        for batch in _prediction_batches(rows):
-            unit = _inputs.to_unit(batch.to(parameter.device), self.input_range_)
-            images = self._layout.to_images(unit.to(parameter.dtype))
-            with self._autocast(parameter.device):
-                results.append(part(self.network_(images)).cpu())
-        return torch.cat(results)[: len(rows)].numpy()
-
-    def _autocast(self, device):
-        enabled = self.precision == "bfloat16"
-        return torch.autocast(device.type, torch.bfloat16, enabled)
-
-    def _predict_from(self, poses):
-        found = lengths(torch.from_numpy(poses)).numpy()
-        if self._multilabel:
-            return (found > 0.5).astype(np.uint8)
-        return self.classes_[found.argmax(axis=1)]
-
-    def _encode(self, y):
-        y, _ = (
-            _targets.check_targets(_inputs.to_numpy(y))
-            if self._multilabel
-            else (np.asarray(_inputs.to_numpy(y)), False)
-        )
-        return _targets.encode(y, self.classes_, self._multilabel)
-
-    @torch.inference_mode()
-    def _draw(self, poses, encoded):
-        """Draw images (n, channels, height, width) in the training images' units."""
-        if self.network_.decoder is None:
-            raise ValueError(
-                'This classifier has no decoder; fit it with decoder="dense" or "conv".'
-            )
-        device = next(self.network_.parameters()).device
-        drawn = []
-        for start in range(0, len(poses), _PREDICTION_BATCH):
-            part = slice(start, start + _PREDICTION_BATCH)
-            batch = torch.from_numpy(poses[part]).to(device)
-            targets = torch.from_numpy(encoded[part]).to(device)
-            targets = _targets.to_rows(targets, len(self.classes_), batch.dtype)
-            if self._multilabel:
-                unit = draw_each_label(self.network_, batch, targets).clamp(max=1)
-            else:
-                unit = self.network_.reconstruct(mask_by_label(batch, targets))
-            drawn.append(_inputs.from_unit(unit, self.input_range_).cpu())
-        return torch.cat(drawn)
-
     def __sklearn_is_fitted__(self):
         return hasattr(self, "network_")
 
@@ -572,7 +237,7 @@ class BaseCapsuleClassifier(
         super().__setstate__(_state.set_state(state))
         if "network_" in self.__dict__:
             self.device_ = str(self._device_here())
-            self.network_.to(self.device_)
+            self._place(self.network_)
 
     def _device_here(self):
         try:
@@ -583,16 +248,6 @@ class BaseCapsuleClassifier(
                 stacklevel=4,
             )
             return torch.device("cpu")
-
-
-def _prediction_batches(rows):
-    """Give tensors of rows; zeros may follow the last row."""
-    fixed = rows.shape[1] <= _FEW_FEATURES
-    size = _FIXED_BATCH if fixed else _PREDICTION_BATCH
-    for start in range(0, len(rows), size):
-        batch = _inputs.as_tensor(rows[start : start + size])
-        missing = size - len(batch) if fixed else 0
-        yield torch.nn.functional.pad(batch, (0, 0, 0, missing))
 
 
 def _check_classes(estimator, classes):

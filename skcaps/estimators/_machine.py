@@ -39,6 +39,11 @@ def resolve_device(device) -> torch.device:
     return resolved
 
 
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Run the convolutions of a block in bfloat16 if `precision` says so."""
+    return torch.autocast(device.type, torch.bfloat16, precision == "bfloat16")
+
+
 def draw_seed(random_state) -> int:
     """Give a seed without touching NumPy's global random state.
 

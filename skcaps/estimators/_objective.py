@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
+from skcaps.estimators._machine import autocast
 from skcaps.functional import (
     LOSSES,
     lengths,
@@ -45,20 +45,20 @@ class Objective(nn.Module):
         Factor of the summed squared error of an image.
     weight_scale : float
         Makes the mean of all sample weights one.
-    autocast : bool
-        Run the convolutions in bfloat16.
+    precision : str
+        A key of `PRECISIONS`.
     is_multilabel : bool
         Whether an image is the sum of several classes' reconstructions.
     """
 
     def __init__(
-        self, loss, *, reconstruction_weight, weight_scale, autocast, is_multilabel
+        self, loss, *, reconstruction_weight, weight_scale, precision, is_multilabel
     ):
         super().__init__()
         self.loss = LOSSES[loss]
         self.reconstruction_weight = reconstruction_weight
         self.weight_scale = weight_scale
-        self.autocast = autocast
+        self.precision = precision
         self.is_multilabel = is_multilabel
 
     def forward(self, network: CapsuleNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -68,7 +68,7 @@ class Objective(nn.Module):
             loss_weight = sample_weight * self.weight_scale
         else:
             loss_weight = None
-        with torch.autocast(images.device.type, torch.bfloat16, self.autocast):
+        with autocast(images.device, self.precision):
             poses = network(images, sample_weight).poses
             found = lengths(poses)
             loss = self.loss(found, targets, loss_weight)

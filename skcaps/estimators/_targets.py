@@ -9,6 +9,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
+_KINDS = {True: "an indicator of zeros and ones", False: "a vector of labels"}
+
 
 def check_targets(y):
     """Check labels and say whether a sample may have several.
@@ -41,6 +43,23 @@ def check_targets(y):
             "fit one classifier for each column with MultiOutputClassifier."
         )
     return column_or_1d(y, warn=True), False
+
+
+def check_same_kind(y, is_multilabel: bool):
+    """Check labels that come after the first ones.
+
+    Raises
+    ------
+    ValueError
+        If an indicator comes where labels came before, or labels for an indicator.
+    """
+    y, is_indicator = check_targets(y)
+    if is_indicator != is_multilabel:
+        raise ValueError(
+            f"y must be {_KINDS[is_multilabel]}, as in the first call, got "
+            f"{_KINDS[is_indicator]} of shape {y.shape}."
+        )
+    return y
 
 
 def find_classes(y, is_multilabel: bool):

@@ -220,7 +220,7 @@ def test_partial_fit_rejects():
         clf.partial_fit(X, Y, classes=[0, 1])
     with pytest.raises(ValueError, match=r"labels \[3\]"):
         clf.partial_fit(X, Y + 1)
-    with pytest.raises(ValueError, match="y must stay a vector"):
+    with pytest.raises(ValueError, match="y must be a vector of labels, as in the first call"):
         clf.partial_fit(X, np.eye(3, dtype=int)[Y])
 
 
