@@ -216,7 +216,7 @@ class CapsNetClassifier(BaseCapsuleClassifier):
             "kernel_size": self.kernel_size,
             "primary_capsules": self.primary_capsules,
             "primary_dim": self.primary_dim,
-            "hidden_capsules": tuple(map(tuple, self.hidden_capsules)),
+            "hidden_capsules": self.hidden_capsules,
             "pose_dim": self.pose_dim,
             "routing": self.routing,
             "routing_iterations": self.routing_iterations,

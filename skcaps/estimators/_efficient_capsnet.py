@@ -208,10 +208,10 @@ class EfficientCapsNetClassifier(BaseCapsuleClassifier):
         return {
             "builder": "efficient_capsnet",
             "stem": self.stem,
-            "conv_channels": tuple(self.conv_channels),
+            "conv_channels": self.conv_channels,
             "primary_capsules": self.primary_capsules,
             "primary_dim": self.primary_dim,
-            "hidden_capsules": tuple(map(tuple, self.hidden_capsules)),
+            "hidden_capsules": self.hidden_capsules,
             "pose_dim": self.pose_dim,
             "routing": self.routing,
             "routing_iterations": self.routing_iterations,

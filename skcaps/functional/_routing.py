@@ -1,18 +1,4 @@
-"""Routings: how child capsules are combined into parents.
-
-All of them work on poses and weight and never build the votes, which are larger than
-either. With poses as rows, a sum over children is one matrix product for each parent,
-
-    s_j = sum_i c_ij W_ij u_i = [c_1j u_1, c_2j u_2, ...] [W_1j; W_2j; ...],
-
-and the agreement of votes with a parent is moved to the children's side,
-
-    <W_ij u_i, v_j> = <u_i, W_ij^T v_j>.
-
-The private helpers keep the parents' axis first, as `torch.bmm` wants it:
-`matrices` is (caps_out, caps_in * dim_in, dim_out), `coupling` is
-(caps_out, batch, caps_in) and `parents` is (caps_out, batch, dim_out).
-"""
+"""Routings: how child capsules are combined into parents."""
 
 import math
 from collections.abc import Callable
@@ -22,6 +8,7 @@ import torch
 from torch import Tensor
 
 from skcaps.functional._checks import check_poses, check_shape
+from skcaps.functional._products import agreement, combine, stack_matrices
 from skcaps.functional._squash import Squash, squash, squash_exp
 
 
@@ -106,12 +93,12 @@ def dynamic_routing(
     if iterations < 1:
         raise ValueError(f"iterations must be at least 1, got {iterations}.")
     _check(poses, weight, bias)
-    matrices = _matrices(weight)
+    matrices = stack_matrices(weight)
     inner = (poses, matrices, bias)
     if stop_gradient:
         inner = (poses.detach(), matrices.detach(), _detach(bias))
     coupling = _iterate(*inner, iterations - 1, squash)
-    parents = squash(_combine(poses, matrices, coupling, bias))
+    parents = squash(combine(poses, matrices, coupling, bias))
     return _routed(poses, parents, coupling)
 
 
@@ -176,12 +163,12 @@ def self_attention_routing(
     (torch.Size([2, 3, 5]), torch.Size([2, 6, 3]))
     """
     _check(poses, weight, bias, prior)
-    matrices = _matrices(weight)
-    total = _combine(poses, matrices, 1 / math.sqrt(weight.shape[3]))
-    coupling = torch.softmax(_agreement(poses, matrices, total), dim=0)
+    matrices = stack_matrices(weight)
+    total = combine(poses, matrices, 1 / math.sqrt(weight.shape[3]))
+    coupling = torch.softmax(agreement(poses, matrices, total), dim=0)
     if prior is not None:
         coupling = coupling + prior.T.unsqueeze(1)
-    parents = squash(_combine(poses, matrices, coupling, bias))
+    parents = squash(combine(poses, matrices, coupling, bias))
     return _routed(poses, parents, coupling)
 
 
@@ -239,7 +226,7 @@ def uniform_routing(
     """
     _check(poses, weight, bias)
     share = 1 / weight.shape[1]
-    parents = squash(_combine(poses, _matrices(weight), share, bias))
+    parents = squash(combine(poses, stack_matrices(weight), share, bias))
     return _routed(poses, parents, share)
 
 
@@ -304,8 +291,8 @@ def learned_routing(
     _check(poses, weight, bias, prior)
     shares = torch.softmax(prior, dim=1)
     # One coupling for the batch scales the weight, which is cheaper than the poses.
-    matrices = _matrices(weight * shares[:, :, None, None])
-    parents = squash(_combine(poses, matrices, 1.0, bias))
+    matrices = stack_matrices(weight * shares[:, :, None, None])
+    parents = squash(combine(poses, matrices, 1.0, bias))
     return Routed(parents.transpose(0, 1), shares.expand(len(poses), -1, -1))
 
 
@@ -344,37 +331,10 @@ def _iterate(
     logits: Tensor | float = 0.0
     coupling: Tensor | float = 1 / len(matrices)
     for _ in range(updates):
-        parents = squash(_combine(poses, matrices, coupling, bias))
-        logits = logits + _agreement(poses, matrices, parents)
+        parents = squash(combine(poses, matrices, coupling, bias))
+        logits = logits + agreement(poses, matrices, parents)
         coupling = torch.softmax(logits, dim=0)
     return coupling
-
-
-def _combine(
-    poses: Tensor,
-    matrices: Tensor,
-    coupling: Tensor | float,
-    bias: Tensor | None = None,
-) -> Tensor:
-    """Sum the votes for each parent; one number couples all pairs alike."""
-    if isinstance(coupling, Tensor):
-        coupled = coupling.unsqueeze(-1) * poses
-        sums = torch.bmm(coupled.flatten(2), matrices)
-    else:
-        # All parents share one copy of the poses.
-        sums = torch.matmul((coupling * poses).flatten(1), matrices)
-    return sums if bias is None else sums + bias.unsqueeze(1)
-
-
-def _agreement(poses: Tensor, matrices: Tensor, parents: Tensor) -> Tensor:
-    """Inner product of every vote with its parent, (caps_out, batch, caps_in)."""
-    expected = torch.bmm(parents, matrices.transpose(1, 2))
-    return (expected.reshape(len(matrices), *poses.shape) * poses).sum(dim=-1)
-
-
-def _matrices(weight: Tensor) -> Tensor:
-    """Stack the children's matrices of each parent."""
-    return weight.transpose(0, 1).flatten(1, 2)
 
 
 def _routed(poses: Tensor, parents: Tensor, coupling: Tensor | float) -> Routed:

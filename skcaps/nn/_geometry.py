@@ -49,7 +49,8 @@ def capsnet_geometry(
     height, width : int
         Size of the image in pixels, at least 1.
     kernel_size : int, default=9
-        Kernel of both convolutions where the image allows it.
+        Kernel of both convolutions where the image allows it; at least the stride, so
+        2 for the second one if it is 1.
 
     Returns
     -------

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from skcaps.functional import Routed
 from skcaps.nn._capsules import CapsuleLayer
+from skcaps.nn._checks import check_counts, check_hidden_capsules
 from skcaps.nn._decoders import DECODERS
 from skcaps.nn._geometry import (
     ConvGeometry,
@@ -185,7 +186,8 @@ def capsnet(
     primary = PrimaryCapsules(conv_channels, primary_capsules, primary_dim, last)
     layers = _capsule_layers(
         primary,
-        (*hidden_capsules, (n_classes, pose_dim)),
+        hidden_capsules,
+        (n_classes, pose_dim),
         routing=routing,
         iterations=routing_iterations,
         bias=routing_bias,
@@ -264,6 +266,9 @@ def efficient_capsnet(
     161824
     """
     _check_sizes(image_shape, n_classes)
+    check_counts(
+        "conv_channels", conv_channels, "the channels of one or more convolutions"
+    )
     if isinstance(stem, nn.Module):
         custom = CustomStem(stem, image_shape)
         channels, *sides = custom.out_shape
@@ -288,7 +293,8 @@ def efficient_capsnet(
         )
     layers = _capsule_layers(
         primary,
-        (*hidden_capsules, (n_classes, pose_dim)),
+        hidden_capsules,
+        (n_classes, pose_dim),
         routing=routing,
         iterations=routing_iterations,
         squash="squash_exp",
@@ -300,13 +306,15 @@ def efficient_capsnet(
 
 def _capsule_layers(
     primary: PrimaryCapsules | DepthwisePrimaryCapsules,
-    sizes: Sequence[tuple[int, int]],
+    hidden: Sequence[tuple[int, int]],
+    classes: tuple[int, int],
     *,
     weight_std: Callable[[int, int, int], float],
     **options: Any,
 ) -> list[CapsuleLayer]:
     """Chain capsule layers of the given (number, dimension) pairs."""
-    chain = ((primary.out_caps, primary.out_dim), *sizes)
+    check_hidden_capsules(hidden)
+    chain = ((primary.out_caps, primary.out_dim), *hidden, classes)
     return [
         CapsuleLayer(*below, *above, weight_std=weight_std(*below, above[0]), **options)
         for below, above in pairwise(chain)

@@ -94,7 +94,7 @@ class EfficientCapsNetStem(nn.Module):
     Raises
     ------
     ValueError
-        If `norm` is unknown.
+        If `norm` is unknown, or is "instance" where a feature map has a single pixel.
 
     Notes
     -----
@@ -126,6 +126,11 @@ class EfficientCapsNetStem(nn.Module):
     ) -> None:
         super().__init__()
         check_option("norm", norm, NORMS)
+        if norm == "instance" and any(layer.output == (1, 1) for layer in geometry):
+            raise ValueError(
+                'norm="instance" needs feature maps of more than one pixel, and images '
+                'this small give none; use norm="batch".'
+            )
         inputs = (in_channels, *channels[:-1])
         convs = [
             nn.Conv2d(n_in, n_out, layer.kernel, layer.stride)

@@ -5,223 +5,23 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from skcaps.functional import ROUTINGS
 from skcaps.nn import (
-    BatchNorm,
     CapsuleLayer,
     CapsuleNetwork,
     CustomStem,
-    InstanceNorm,
-    capsnet,
     efficient_capsnet,
 )
 
-CUT = 0.8796256610342398
+from ._small import (
+    BUILDERS,
+    each_network,
+    each_routing,
+    make_trunk,
+    random_images,
+    small,
+)
+
 SHAPES = [(1, 1, 1), (1, 1, 2), (1, 1, 30), (1, 8, 8), (3, 33, 57), (4, 64, 64)]
-BUILDERS = {"capsnet": capsnet, "efficient_capsnet": efficient_capsnet}
-SMALL = {
-    "capsnet": {"conv_channels": 8, "primary_capsules": 2},
-    "efficient_capsnet": {"conv_channels": (4, 8, 8, 16)},
-}
-
-each_network = pytest.mark.parametrize("name", sorted(BUILDERS))
-each_routing = pytest.mark.parametrize("routing", sorted(ROUTINGS))
-
-
-def _small(name, image_shape=(1, 12, 12), n_classes=3, **options):
-    torch.manual_seed(0)
-    return BUILDERS[name](image_shape, n_classes, **{**SMALL[name], **options})
-
-
-def _images(*shape, dtype=torch.float32):
-    return torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
-
-
-def _count(module):
-    return sum(p.numel() for p in module.parameters())
-
-
-def _trunk(in_channels=1, out_channels=16):
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 3), nn.ReLU())
-
-
-# --- the published networks -----------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "image_shape", "n_classes", "options", "expected"),
-    [
-        ("capsnet", (1, 28, 28), 10, {}, 6_804_224),
-        ("capsnet", (1, 28, 28), 10, {"routing_bias": True}, 6_804_384),
-        ("efficient_capsnet", (1, 28, 28), 10, {}, 161_824),
-        ("efficient_capsnet", (1, 36, 36), 10, {}, 154_656),
-        ("efficient_capsnet", (2, 48, 48), 5, {}, 151_664),
-    ],
-)
-def test_published_parameter_counts(name, image_shape, n_classes, options, expected):
-    network = BUILDERS[name](image_shape, n_classes, decoder=None, **options)
-    assert _count(network) == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "image_shape", "n_classes", "decoder", "expected"),
-    [
-        ("capsnet", (1, 28, 28), 10, "dense", 6_804_224 + 1_411_344),
-        ("efficient_capsnet", (1, 28, 28), 10, "dense", 1_573_168),
-        ("efficient_capsnet", (1, 36, 36), 10, "dense", 2_090_800),
-        ("efficient_capsnet", (2, 48, 48), 5, "conv", 381_234),
-    ],
-)
-def test_published_counts_with_decoder(name, image_shape, n_classes, decoder, expected):
-    assert _count(BUILDERS[name](image_shape, n_classes, decoder=decoder)) == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "image_shape", "n_classes", "expected"),
-    [
-        (
-            "capsnet",
-            (1, 28, 28),
-            10,
-            {
-                "stem.conv": (256, 20, 20),
-                "stem": (256, 20, 20),
-                "primary": (1152, 8),
-                "layers.0": (10, 16),
-                "decoder.layers.0": (512,),
-                "decoder.layers.1": (1024,),
-                "decoder.layers.2": (784,),
-                "decoder": (1, 28, 28),
-            },
-        ),
-        (
-            "efficient_capsnet",
-            (1, 28, 28),
-            10,
-            {
-                "stem.convs.0": (32, 24, 24),
-                "stem.convs.1": (64, 22, 22),
-                "stem.convs.2": (64, 20, 20),
-                "stem.convs.3": (128, 9, 9),
-                "primary.conv": (128, 1, 1),
-                "primary": (16, 8),
-                "layers.0": (10, 16),
-                "decoder": (1, 28, 28),
-            },
-        ),
-        (
-            "efficient_capsnet",
-            (1, 36, 36),
-            10,
-            {
-                "stem.convs.0": (32, 32, 32),
-                "stem.convs.1": (64, 30, 30),
-                "stem.convs.2": (64, 14, 14),
-                "stem.convs.3": (128, 6, 6),
-                "primary.conv": (128, 1, 1),
-                "primary": (16, 8),
-                "layers.0": (10, 16),
-            },
-        ),
-        (
-            "efficient_capsnet",
-            (2, 48, 48),
-            5,
-            {
-                "stem.convs.0": (32, 21, 21),
-                "stem.convs.1": (64, 19, 19),
-                "stem.convs.2": (64, 17, 17),
-                "stem.convs.3": (128, 8, 8),
-                "primary.conv": (128, 1, 1),
-                "primary": (16, 8),
-                "layers.0": (5, 16),
-            },
-        ),
-    ],
-    ids=["capsnet-28", "efficient-28", "efficient-36", "efficient-48"],
-)
-def test_published_layers(name, image_shape, n_classes, expected):
-    network = BUILDERS[name](image_shape, n_classes)
-    seen = {}
-
-    def record(path):
-        def hook(module, args, out):
-            out = out.poses if hasattr(out, "poses") else out
-            seen[path] = tuple(out.shape[1:])
-
-        return hook
-
-    for path, module in network.named_modules():
-        module.register_forward_hook(record(path))
-    network.reconstruct(network(_images(1, *image_shape)).poses)
-    assert {path: seen[path] for path in expected} == expected
-
-
-def _check_values(parameters, expected):
-    for path, (std, bias) in expected.items():
-        weight = parameters[f"{path}.weight"]
-        assert weight.std().item() == pytest.approx(std, rel=0.1), path
-        if bias is None:
-            assert f"{path}.bias" not in parameters
-        else:
-            assert (parameters[f"{path}.bias"] == bias).all(), path
-
-
-def test_capsnet_initial_values():
-    torch.manual_seed(0)
-    network = capsnet((1, 28, 28), 10, routing_bias=True)
-    expected = {
-        "stem.conv": (0.05 * CUT, 0.1),
-        "primary.conv": (0.1 / 32 * CUT, 0.1),
-        "layers.0": (0.1 * CUT, 0.1),
-        "decoder.layers.0": (0.1 * CUT, 0.1),
-        "decoder.layers.1": (0.1 * CUT, 0.1),
-        "decoder.layers.2": (0.1 * CUT, 0.1),
-    }
-    _check_values(dict(network.named_parameters()), expected)
-
-
-def test_efficient_capsnet_initial_values():
-    torch.manual_seed(0)
-    parameters = dict(efficient_capsnet((1, 28, 28), 10).named_parameters())
-    expected = {
-        "stem.convs.0": ((2 / 25) ** 0.5, 0),
-        "stem.convs.1": ((2 / 288) ** 0.5, 0),
-        "stem.convs.2": ((2 / 576) ** 0.5, 0),
-        "stem.convs.3": ((2 / 576) ** 0.5, 0),
-        "primary.conv": (0.0240 / 3**0.5, 0),
-        # papers.md, 1.1: Keras' fan-in of the capsules' weight is 1280.
-        "layers.0": (0.0395, None),
-        "decoder.layers.0": ((2 / 160) ** 0.5, 0),
-        "decoder.layers.1": ((2 / 512) ** 0.5, 0),
-        "decoder.layers.2": ((2 / 1808) ** 0.5, 0),
-    }
-    _check_values(parameters, expected)
-    assert (parameters["layers.0.prior"] == 0).all()
-    for i in range(4):
-        assert (parameters[f"stem.norms.{i}.weight"] == 1).all()
-        assert (parameters[f"stem.norms.{i}.bias"] == 0).all()
-
-
-@pytest.mark.parametrize(
-    ("image_shape", "norm", "expected"),
-    [
-        ((1, 28, 28), "auto", BatchNorm),
-        ((2, 48, 48), "auto", InstanceNorm),
-        ((1, 48, 48), "auto", BatchNorm),
-        ((2, 48, 48), "batch", BatchNorm),
-        ((1, 28, 28), "instance", InstanceNorm),
-    ],
-)
-def test_norm(image_shape, norm, expected):
-    network = _small("efficient_capsnet", image_shape, norm=norm)
-    assert {type(layer) for layer in network.stem.norms} == {expected}
-
-
-def test_squashes():
-    assert _small("capsnet").layers[0].squash == "squash"
-    assert _small("efficient_capsnet").layers[0].squash == "squash_exp"
 
 
 # --- any size, channels and classes ---------------------------------------------------
@@ -232,8 +32,8 @@ def test_squashes():
 @pytest.mark.parametrize("n_classes", [2, 7])
 @pytest.mark.parametrize("decoder", ["dense", "conv", None])
 def test_any_size(name, shape, n_classes, decoder):
-    network = _small(name, shape, n_classes, decoder=decoder)
-    poses, coupling = network(_images(2, *shape))
+    network = small(name, shape, n_classes, decoder=decoder)
+    poses, coupling = network(random_images(2, *shape))
     assert poses.shape == (2, n_classes, 16)
     assert coupling.shape == (2, network.primary.out_caps, n_classes)
     assert (poses.norm(dim=-1) < 1).all()
@@ -244,8 +44,8 @@ def test_any_size(name, shape, n_classes, decoder):
 @each_network
 @pytest.mark.parametrize("shape", [(1, 1, 2), (1, 2, 1), (1, 2, 3), (1, 3, 3)], ids=str)
 def test_every_pixel_of_a_tiny_image_matters(name, shape):
-    network = _small(name, shape, decoder=None).double().eval()
-    images = _images(1, *shape, dtype=torch.float64).requires_grad_()
+    network = small(name, shape, decoder=None).double().eval()
+    images = random_images(1, *shape, dtype=torch.float64).requires_grad_()
     slope = torch.linspace(1, 2, 48, dtype=torch.float64).view(3, 16)
     (network(images).poses * slope).sum().backward()
     assert (images.grad != 0).all()
@@ -255,19 +55,19 @@ def test_every_pixel_of_a_tiny_image_matters(name, shape):
 def test_published_size_with_default_widths(name):
     torch.manual_seed(0)
     network = BUILDERS[name]((3, 33, 57), 4)
-    assert network(_images(1, 3, 33, 57)).poses.shape == (1, 4, 16)
+    assert network(random_images(1, 3, 33, 57)).poses.shape == (1, 4, 16)
 
 
 @each_network
 def test_single_image(name):
-    network = _small(name, (1, 1, 1))
-    assert network(_images(1, 1, 1, 1)).poses.isfinite().all()
+    network = small(name, (1, 1, 1))
+    assert network(random_images(1, 1, 1, 1)).poses.isfinite().all()
 
 
 @each_network
 def test_rows_do_not_depend_on_each_other_in_evaluation(name):
-    network = _small(name).double().eval()
-    images = _images(4, 1, 12, 12, dtype=torch.float64)
+    network = small(name).double().eval()
+    images = random_images(4, 1, 12, 12, dtype=torch.float64)
     assert_close(network(images).poses[1:2], network(images[1:2]).poses)
 
 
@@ -277,21 +77,21 @@ def test_rows_do_not_depend_on_each_other_in_evaluation(name):
 @each_network
 @each_routing
 def test_routings(name, routing):
-    network = _small(name, routing=routing, hidden_capsules=((5, 6),))
+    network = small(name, routing=routing, hidden_capsules=((5, 6),))
     assert [layer.routing for layer in network.layers] == [routing] * 2
-    assert network(_images(2, 1, 12, 12)).poses.shape == (2, 3, 16)
+    assert network(random_images(2, 1, 12, 12)).poses.shape == (2, 3, 16)
 
 
 @each_network
 @pytest.mark.parametrize("iterations", [1, 4])
 def test_routing_iterations(name, iterations):
-    network = _small(name, routing="dynamic", routing_iterations=iterations)
+    network = small(name, routing="dynamic", routing_iterations=iterations)
     assert network.layers[0].iterations == iterations
 
 
 @each_network
 def test_hidden_capsules(name):
-    network = _small(name, hidden_capsules=((6, 4), (5, 3)), pose_dim=7, primary_dim=2)
+    network = small(name, hidden_capsules=((6, 4), (5, 3)), pose_dim=7, primary_dim=2)
     below = network.primary
     sizes = [
         (layer.in_caps, layer.in_dim, layer.out_caps, layer.out_dim)
@@ -299,33 +99,33 @@ def test_hidden_capsules(name):
     ]
     assert below.out_dim == 2
     assert sizes == [(below.out_caps, 2, 6, 4), (6, 4, 5, 3), (5, 3, 3, 7)]
-    poses, coupling = network(_images(2, 1, 12, 12))
+    poses, coupling = network(random_images(2, 1, 12, 12))
     assert poses.shape == (2, 3, 7)
     assert coupling.shape == (2, 5, 3)
 
 
 def test_routing_bias_in_every_layer():
-    network = _small("capsnet", hidden_capsules=((6, 4),), routing_bias=True)
+    network = small("capsnet", hidden_capsules=((6, 4),), routing_bias=True)
     assert [tuple(layer.bias.shape) for layer in network.layers] == [(6, 4), (3, 16)]
 
 
 @pytest.mark.parametrize(("caps", "channels"), [("auto", 16), (5, 40), (2, 16)])
 def test_efficient_primary_capsules(caps, channels):
-    network = _small("efficient_capsnet", primary_capsules=caps)
+    network = small("efficient_capsnet", primary_capsules=caps)
     assert network.stem.convs[-1].out_channels == channels
     assert network.primary.out_caps == channels // 8
 
 
 @pytest.mark.parametrize("kernel_size", [2, 3, 5])
 def test_capsnet_kernel_size(kernel_size):
-    network = _small("capsnet", (1, 28, 28), kernel_size=kernel_size)
+    network = small("capsnet", (1, 28, 28), kernel_size=kernel_size)
     assert network.stem.conv.kernel_size == (kernel_size, kernel_size)
-    assert network(_images(1, 1, 28, 28)).poses.shape == (1, 3, 16)
+    assert network(random_images(1, 1, 28, 28)).poses.shape == (1, 3, 16)
 
 
 def test_sample_weights_reach_the_norm():
-    network = _small("efficient_capsnet").double()
-    images = _images(4, 1, 12, 12, dtype=torch.float64)
+    network = small("efficient_capsnet").double()
+    images = random_images(4, 1, 12, 12, dtype=torch.float64)
     weight = torch.tensor([1, 2, 0, 1], dtype=torch.float64)
     weighted = network(images, weight).poses
     repeated = network(images[[0, 1, 1, 3]]).poses
@@ -334,8 +134,8 @@ def test_sample_weights_reach_the_norm():
 
 @each_network
 def test_forward_is_encode_then_route(name):
-    network = _small(name).eval()
-    images = _images(2, 1, 12, 12)
+    network = small(name).eval()
+    images = random_images(2, 1, 12, 12)
     poses = network.encode(images)
     assert poses.shape == (2, network.primary.out_caps, network.primary.out_dim)
     assert_close(network(images), network.route(poses), rtol=0, atol=0)
@@ -346,7 +146,7 @@ def test_forward_is_encode_then_route(name):
 
 @each_network
 def test_custom_stem(name):
-    trunk = _trunk()
+    trunk = make_trunk()
     before = {key: value.clone() for key, value in trunk.state_dict().items()}
     network = BUILDERS[name]((1, 12, 10), 3, stem=trunk)
     assert isinstance(network.stem, CustomStem)
@@ -355,7 +155,7 @@ def test_custom_stem(name):
         id(p) for p in network.parameters()
     }
     optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
-    network(_images(2, 1, 12, 10)).poses.square().sum().backward()
+    network(random_images(2, 1, 12, 10)).poses.square().sum().backward()
     optimizer.step()
     assert all(
         torch.equal(value, before[key]) for key, value in trunk.state_dict().items()
@@ -365,8 +165,8 @@ def test_custom_stem(name):
 
 @each_network
 def test_frozen_parameters_stay_frozen(name):
-    network = BUILDERS[name]((1, 12, 10), 3, stem=_trunk().requires_grad_(False))
-    network(_images(2, 1, 12, 10)).poses.square().sum().backward()
+    network = BUILDERS[name]((1, 12, 10), 3, stem=make_trunk().requires_grad_(False))
+    network(random_images(2, 1, 12, 10)).poses.square().sum().backward()
     frozen = list(network.stem.parameters())
     assert frozen
     assert all(p.grad is None and not p.requires_grad for p in frozen)
@@ -375,7 +175,7 @@ def test_frozen_parameters_stay_frozen(name):
 
 @each_network
 def test_wrong_stem(name):
-    trunk = nn.Sequential(_trunk(), nn.Flatten())
+    trunk = nn.Sequential(make_trunk(), nn.Flatten())
     with pytest.raises(
         ValueError, match=r"feature maps with four axes, got \(1, 1280\)"
     ):
@@ -390,14 +190,14 @@ def test_unknown_stem(name):
 
 
 def test_custom_stem_fixes_the_primary_capsules():
-    network = efficient_capsnet((1, 12, 10), 3, stem=_trunk(), primary_capsules=2)
+    network = efficient_capsnet((1, 12, 10), 3, stem=make_trunk(), primary_capsules=2)
     assert network.primary.out_caps == 2
     message = (
         "The stem's 16 channels make 2 capsules of primary_dim=8, got "
         'primary_capsules=3; pass "auto".'
     )
     with pytest.raises(ValueError, match=re.escape(message)):
-        efficient_capsnet((1, 12, 10), 3, stem=_trunk(), primary_capsules=3)
+        efficient_capsnet((1, 12, 10), 3, stem=make_trunk(), primary_capsules=3)
 
 
 # --- number formats and gradients -----------------------------------------------------
@@ -406,8 +206,8 @@ def test_custom_stem_fixes_the_primary_capsules():
 @each_network
 @each_routing
 def test_float64(name, routing):
-    network = _small(name, routing=routing).double()
-    poses, coupling = network(_images(2, 1, 12, 12, dtype=torch.float64))
+    network = small(name, routing=routing).double()
+    poses, coupling = network(random_images(2, 1, 12, 12, dtype=torch.float64))
     assert poses.dtype == coupling.dtype == torch.float64
     assert network.reconstruct(poses).dtype == torch.float64
 
@@ -415,8 +215,8 @@ def test_float64(name, routing):
 @each_network
 @pytest.mark.parametrize("weighted", [False, True])
 def test_bfloat16_autocast(name, weighted):
-    network = _small(name)
-    images = _images(4, 1, 12, 12)
+    network = small(name)
+    images = random_images(4, 1, 12, 12)
     weight = torch.ones(4) if weighted else None
     exact = network(images, weight).poses
     with torch.autocast("cpu", torch.bfloat16):
@@ -434,8 +234,8 @@ def test_bfloat16_autocast(name, weighted):
 @pytest.mark.parametrize("decoder", ["dense", "conv"])
 def test_gradient_reaches_every_parameter(name, routing, decoder):
     options = {"hidden_capsules": ((4, 6),), "routing": routing, "decoder": decoder}
-    network = _small(name, **options)
-    images = _images(4, 1, 12, 12)
+    network = small(name, **options)
+    images = random_images(4, 1, 12, 12)
     poses = network(images).poses
     drawn = network.reconstruct(poses)
     (poses[:, 0].square().sum() + (drawn - images).square().sum()).backward()
@@ -446,18 +246,18 @@ def test_gradient_reaches_every_parameter(name, routing, decoder):
 
 @each_network
 def test_state_round_trip(name):
-    first, second = _small(name).eval(), _small(name, pose_dim=16).eval()
+    first, second = small(name).eval(), small(name, pose_dim=16).eval()
     with torch.no_grad():
         for parameter in second.parameters():
             parameter.normal_()
     second.load_state_dict(first.state_dict())
-    images = _images(2, 1, 12, 12)
+    images = random_images(2, 1, 12, 12)
     assert_close(second(images), first(images), rtol=0, atol=0)
 
 
 @each_network
 def test_same_seed_same_network(name):
-    assert_close(_small(name).state_dict(), _small(name).state_dict(), rtol=0, atol=0)
+    assert_close(small(name).state_dict(), small(name).state_dict(), rtol=0, atol=0)
 
 
 # --- errors ---------------------------------------------------------------------------
@@ -484,27 +284,49 @@ def test_rejects_n_classes(name, n_classes):
 def test_rejects_unknown_decoder(name):
     message = "decoder must be one of ['conv', 'dense'] or None, got 'linear'."
     with pytest.raises(ValueError, match=re.escape(message)):
-        _small(name, decoder="linear")
+        small(name, decoder="linear")
 
 
 @each_network
 def test_rejects_unknown_routing(name):
     with pytest.raises(ValueError, match=r"routing must be one of .* got 'em'"):
-        _small(name, routing="em")
+        small(name, routing="em")
 
 
 def test_rejects_unknown_norm():
     with pytest.raises(ValueError, match=r"norm must be one of .* got 'layer'"):
-        _small("efficient_capsnet", norm="layer")
+        small("efficient_capsnet", norm="layer")
+
+
+def test_instance_norm_needs_more_than_one_pixel():
+    with pytest.raises(ValueError, match=r"more than one pixel.*use norm=.batch."):
+        efficient_capsnet((1, 1, 1), 2, norm="instance")
+
+
+@each_network
+@pytest.mark.parametrize(
+    "hidden", [(8, 16), ((8,),), ((8, 0),), ((8, 1.5),), 8], ids=str
+)
+def test_rejects_hidden_capsules(name, hidden):
+    message = "hidden_capsules must hold a pair (number of capsules, dimension)"
+    with pytest.raises(ValueError, match=re.escape(message) + r".*, got "):
+        small(name, hidden_capsules=hidden)
+
+
+@pytest.mark.parametrize("channels", [(), (4, 0), 8], ids=str)
+def test_rejects_conv_channels(channels):
+    message = "conv_channels must be the channels of one or more convolutions, got "
+    with pytest.raises(ValueError, match=re.escape(message)):
+        efficient_capsnet((1, 12, 12), 3, conv_channels=channels)
 
 
 def test_rejects_channels_that_do_not_divide():
     with pytest.raises(ValueError, match="16 channels, which do not divide"):
-        _small("efficient_capsnet", primary_dim=5)
+        small("efficient_capsnet", primary_dim=5)
 
 
 def test_reconstruct_needs_a_decoder():
-    network = _small("capsnet", decoder=None)
+    network = small("capsnet", decoder=None)
     with pytest.raises(ValueError, match="has no decoder; build it with one"):
         network.reconstruct(torch.rand(2, 3, 16))
 
@@ -519,4 +341,4 @@ def test_network_from_parts():
             return features.flatten(2)
 
     network = CapsuleNetwork(Stem(), Primary(), [CapsuleLayer(3, 4, 2, 5)])
-    assert network(_images(2, 3, 2, 2)).poses.shape == (2, 2, 5)
+    assert network(random_images(2, 3, 2, 2)).poses.shape == (2, 2, 5)
