@@ -8,17 +8,14 @@ result goes to a JSON file, from which the table is written again.
 import argparse
 import ast
 import json
-import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import skorch
-import torch
+from settings import describe_machine
 from skorch.callbacks import Callback
 
-import skcaps
 from skcaps import CapsNetClassifier, EfficientCapsNetClassifier
 from skcaps.datasets import load_fashion_mnist, load_mnist
 
@@ -141,24 +138,13 @@ def measure(experiment, arguments):
         "n_parameters": classifier.n_parameters_,
         "parameters": describe_parameters(classifier),
         "history": classifier.history_,
-        "versions": versions(),
+        "machine": describe_machine(),
     }
 
 
 def describe_parameters(classifier):
     params = classifier.get_params(deep=False)
     return {name: value for name, value in params.items() if name != "callbacks"}
-
-
-def versions():
-    return {
-        "skcaps": skcaps.__version__,
-        "torch": torch.__version__,
-        "skorch": skorch.__version__,
-        "python": platform.python_version(),
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
-        "threads": torch.get_num_threads(),
-    }
 
 
 def write_table(folder):
