@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from skcaps.functional._agreement import RouteByAgreement
 from skcaps.functional._checks import check_poses, check_shape
 from skcaps.functional._products import agreement, combine, stack_matrices
 from skcaps.functional._squash import Squash, squash, squash_exp
@@ -92,14 +93,20 @@ def dynamic_routing(
     """
     if iterations < 1:
         raise ValueError(f"iterations must be at least 1, got {iterations}.")
+    if iterations == 1:
+        return uniform_routing(poses, weight, bias, squash=squash)
     _check(poses, weight, bias)
-    matrices = stack_matrices(weight)
-    inner = (poses, matrices, bias)
-    if stop_gradient:
-        inner = (poses.detach(), matrices.detach(), _detach(bias))
-    coupling = _iterate(*inner, iterations - 1, squash)
-    parents = squash(combine(poses, matrices, coupling, bias))
-    return _routed(poses, parents, coupling)
+    dtype = torch.promote_types(poses.dtype, weight.dtype)
+    with torch.autocast(poses.device.type, enabled=False):
+        parents, coupling = RouteByAgreement.apply(
+            poses.to(dtype),
+            weight.to(dtype).transpose(1, 2).contiguous(),
+            None if bias is None else bias.to(dtype),
+            iterations,
+            stop_gradient,
+            squash,
+        )
+    return Routed(parents, coupling.transpose(1, 2))
 
 
 def self_attention_routing(
@@ -324,19 +331,6 @@ ROUTINGS: dict[str, Routing] = {
 }
 
 
-def _iterate(
-    poses: Tensor, matrices: Tensor, bias: Tensor | None, updates: int, squash: Squash
-) -> Tensor | float:
-    """Start from the uniform coupling and update it so many times by agreement."""
-    logits: Tensor | float = 0.0
-    coupling: Tensor | float = 1 / len(matrices)
-    for _ in range(updates):
-        parents = squash(combine(poses, matrices, coupling, bias))
-        logits = logits + agreement(poses, matrices, parents)
-        coupling = torch.softmax(logits, dim=0)
-    return coupling
-
-
 def _routed(poses: Tensor, parents: Tensor, coupling: Tensor | float) -> Routed:
     """Put the batch axis first again, and give a uniform coupling its shape."""
     if not isinstance(coupling, Tensor):
@@ -355,7 +349,3 @@ def _check(
         check_shape("bias", bias, (caps_out, dim_out))
     if prior is not None:
         check_shape("prior", prior, (caps_in, caps_out))
-
-
-def _detach(bias: Tensor | None) -> Tensor | None:
-    return None if bias is None else bias.detach()

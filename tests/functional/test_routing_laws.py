@@ -6,6 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from skcaps.functional import (
     SQUASHES,
+    _agreement,
     dynamic_routing,
     lengths,
 )
@@ -143,10 +144,52 @@ class _LargestTensor(TorchDispatchMode):
         return out
 
 
-@each_case
-def test_votes_are_never_built(name, options):
+@pytest.mark.parametrize("name", ["self_attention", "uniform", "learned"])
+def test_votes_are_never_built(name):
     batch, caps_in, caps_out, dim_in, dim_out = shape = (16, 4, 3, 2, 8)
     with _LargestTensor() as memory:
-        route(name, **random_inputs(shape), **options)
+        route(name, **random_inputs(shape))
     assert memory.largest <= batch * caps_in * caps_out * dim_in
     assert memory.largest < batch * caps_in * caps_out * dim_out
+
+
+@pytest.fixture
+def few_at_a_time(monkeypatch):
+    monkeypatch.setattr(_agreement, "_VOTES_BYTES", {"cpu": 0})
+    return _agreement._FEWEST_IMAGES
+
+
+def _gradients(inputs, **options):
+    leaves = {key: x.clone().requires_grad_() for key, x in inputs.items()}
+    leaves.pop("prior")
+    routed = dynamic_routing(**leaves, **options)
+    slope = torch.linspace(-1, 1, routed.poses.numel(), dtype=torch.float64)
+    (routed.poses.flatten() * slope).sum().backward()
+    return [leaf.grad for leaf in leaves.values()]
+
+
+def test_dynamic_builds_the_votes_of_a_few_images_only(few_at_a_time):
+    _, caps_in, caps_out, _, dim_out = shape = (40, 32, 3, 2, 16)
+    with _LargestTensor() as memory:
+        _gradients(random_inputs(shape))
+    assert memory.largest == few_at_a_time * caps_in * caps_out * dim_out
+
+
+@pytest.mark.parametrize("stop_gradient", [False, True])
+@pytest.mark.parametrize("batch", [5, 8, 19])
+def test_parts_of_a_batch_do_not_show(batch, stop_gradient, monkeypatch):
+    inputs = random_inputs((batch, 4, 3, 2, 5))
+    options = {"stop_gradient": stop_gradient}
+    whole, expected = route("dynamic", **inputs), _gradients(inputs, **options)
+    monkeypatch.setattr(_agreement, "_VOTES_BYTES", {"cpu": 0})
+    assert_equal(route("dynamic", **inputs), *whole)
+    for found, gradient in zip(_gradients(inputs, **options), expected, strict=True):
+        assert_close(found, gradient, rtol=0, atol=1e-12)
+
+
+def test_gradient_of_the_coupling():
+    inputs = {key: x.requires_grad_() for key, x in random_inputs().items()}
+    arguments = (inputs["poses"], inputs["weight"], inputs["bias"])
+    assert torch.autograd.gradcheck(
+        lambda *args: tuple(dynamic_routing(*args)), arguments
+    )

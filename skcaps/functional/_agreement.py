@@ -1,0 +1,227 @@
+"""The iterations of dynamic routing, with the votes of a few images at a time.
+
+Every iteration reads all votes twice, and so does its backward pass. The votes of a
+batch are far larger than a processor's cache, those of a few images are not: they are
+built, used in all iterations and forgotten. All parts of a batch use one buffer, since
+new memory costs more than the products.
+
+The backward pass builds the votes again, and the couplings too: after some iterations
+the logits are the agreement of the votes with the sum of all parents so far, so nothing
+but `sums` is kept. Each iteration adds two outer products to the votes' gradient, of
+`coupling` with the gradient of `sums` and of the gradient of `logits` with `parents`.
+
+The axes are: `matrices` (caps_in, dim_in, caps_out, dim_out), `votes` (batch, caps_out,
+caps_in, dim_out), `logits` and `coupling` (batch, caps_out, caps_in), `sums` and
+`parents` (batch, caps_out, dim_out).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from skcaps.functional._squash import Squash
+
+# Votes held at a time: what a cache holds; on other devices what memory spares easily.
+_VOTES_BYTES = {"cpu": 6 << 20}
+_VOTES_BYTES_ELSEWHERE = 512 << 20
+# Fewer images at a time would read the matrices too often.
+_FEWEST_IMAGES = 8
+
+
+class RouteByAgreement(torch.autograd.Function):
+    """Give parents and coupling after some iterations, from poses and matrices."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        poses: Tensor,
+        matrices: Tensor,
+        bias: Tensor | None,
+        iterations: int,
+        stop_gradient: bool,
+        squash: Squash,
+    ) -> tuple[Tensor, Tensor]:
+        """Route part after part."""
+        buffer = _votes_buffer(poses, matrices)
+        sums, couplings = [], []
+        for part in poses.split(_part_size(poses, matrices)):
+            votes = _votes(part, matrices, buffer)
+            steps, coupling = _iterate(votes, bias, iterations, squash)
+            sums.append(steps)
+            couplings.append(coupling)
+        all_sums, coupling = torch.cat(sums, dim=1), torch.cat(couplings)
+        ctx.save_for_backward(poses, matrices, bias, all_sums)
+        ctx.squash = squash
+        ctx.n_steps = 1 if stop_gradient else iterations
+        ctx.set_materialize_grads(False)
+        if stop_gradient:
+            ctx.mark_non_differentiable(coupling)
+        return squash(all_sums[-1]), coupling
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(
+        ctx: Any, grad_parents: Tensor | None, grad_coupling: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        """Walk through the iterations of each part in reverse."""
+        poses, matrices, bias, sums = ctx.saved_tensors
+        if grad_parents is None:
+            grad_parents = torch.zeros_like(sums[-1])
+        grad_poses = torch.empty_like(poses)
+        grad_matrices = torch.zeros_like(matrices)
+        grad_bias = torch.zeros_like(sums[0, 0])
+        buffers = [_votes_buffer(poses, matrices) for _ in range(2)]
+        size = _part_size(poses, matrices)
+        with torch.autocast(poses.device.type, enabled=False):
+            for start in range(0, len(poses), size):
+                part = slice(start, start + size)
+                votes = _votes(poses[part], matrices, buffers[0])
+                products = _walk_back(
+                    votes,
+                    sums[:, part],
+                    grad_parents[part],
+                    None if grad_coupling is None else grad_coupling[part],
+                    ctx.n_steps,
+                    ctx.squash,
+                )
+                grad_bias += products.grad_bias
+                # Nothing reads the votes any more.
+                votes.copy_(products.add_up(buffers[1]))
+                grad_votes = votes.permute(2, 0, 1, 3).flatten(2)
+                children = poses[part].transpose(0, 1).contiguous()
+                grad_children = torch.bmm(grad_votes, matrices.flatten(2).mT)
+                grad_poses[part] = grad_children.transpose(0, 1)
+                grad_matrices.flatten(2).baddbmm_(children.mT, grad_votes)
+        return (
+            grad_poses,
+            grad_matrices,
+            grad_bias if bias is not None else None,
+            *(None, None, None),
+        )
+
+
+class _OuterProducts(NamedTuple):
+    """The votes' gradient, in factors, and the bias' one."""
+
+    left: list[Tensor]
+    right: list[Tensor]
+    grad_bias: Tensor
+
+    def add_up(self, buffer: Tensor) -> Tensor:
+        """Give the votes' gradient as (batch, caps_out, caps_in, dim_out)."""
+        left = torch.stack(self.left, dim=2).flatten(0, 1)
+        right = torch.stack(self.right, dim=2).flatten(0, 1)
+        shape = (len(left), left.shape[2], right.shape[2])
+        total = buffer[: math.prod(shape)].view(shape)
+        torch.bmm(left.mT, right, out=total)
+        return total.unflatten(0, self.left[0].shape[:2])
+
+
+def _iterate(
+    votes: Tensor, bias: Tensor | None, iterations: int, squash: Squash
+) -> tuple[Tensor, Tensor]:
+    """Give the sums of all iterations, on a first axis, and the last coupling."""
+    coupling = _uniform(votes)
+    sums = [_add_up(votes, coupling, bias)]
+    so_far = squash(sums[0])
+    for _ in range(iterations - 1):
+        coupling = _couple(votes, so_far)
+        sums.append(_add_up(votes, coupling, bias))
+        so_far = so_far + squash(sums[-1])
+    return torch.stack(sums), coupling
+
+
+def _walk_back(
+    votes: Tensor,
+    sums: Tensor,
+    grad_parents: Tensor,
+    grad_coupling: Tensor | None,
+    n_steps: int,
+    squash: Squash,
+) -> _OuterProducts:
+    """Go back through the last `n_steps` iterations."""
+    parents = squash(sums)
+    so_far = parents.cumsum(dim=0)
+    last = len(sums) - 1
+    first = last - n_steps + 1
+    left, right = [], []
+    grad_bias = torch.zeros_like(sums[0, 0])
+    grad_logits = torch.zeros((), dtype=sums.dtype, device=sums.device)
+    for step in range(last, first - 1, -1):
+        coupling = _couple(votes, so_far[step - 1]) if step else _uniform(votes)
+        grad_sums = _pull_back(squash, sums[step], grad_parents)
+        grad_bias += grad_sums.sum(dim=0)
+        left.append(coupling)
+        right.append(grad_sums)
+        if step == first:
+            break
+        grad = _agree(votes, grad_sums)
+        if step == last and grad_coupling is not None:
+            grad = grad + grad_coupling
+        grad_logits = grad_logits + _softmax_gradient(coupling, grad)
+        left.append(grad_logits)
+        right.append(parents[step - 1])
+        grad_parents = _add_up(votes, grad_logits)
+    return _OuterProducts(left, right, grad_bias)
+
+
+def _part_size(poses: Tensor, matrices: Tensor) -> int:
+    """Give the number of images whose votes fit into the memory meant for them."""
+    caps_in, _, caps_out, dim_out = matrices.shape
+    votes_bytes = caps_in * caps_out * dim_out * poses.element_size()
+    limit = _VOTES_BYTES.get(poses.device.type, _VOTES_BYTES_ELSEWHERE)
+    return max(_FEWEST_IMAGES, limit // max(votes_bytes, 1))
+
+
+def _votes_buffer(poses: Tensor, matrices: Tensor) -> Tensor:
+    caps_in, _, caps_out, dim_out = matrices.shape
+    size = min(len(poses), _part_size(poses, matrices))
+    return poses.new_empty(size * caps_in * caps_out * dim_out)
+
+
+def _votes(poses: Tensor, matrices: Tensor, buffer: Tensor) -> Tensor:
+    """Multiply every child by its matrices."""
+    caps_in, _, caps_out, dim_out = matrices.shape
+    shape = (caps_in, len(poses), caps_out * dim_out)
+    votes = buffer[: math.prod(shape)].view(shape)
+    # Rows far apart in memory would evict each other from the cache.
+    children = poses.transpose(0, 1).contiguous()
+    torch.bmm(children, matrices.flatten(2), out=votes)
+    return votes.unflatten(2, (caps_out, dim_out)).permute(1, 2, 0, 3)
+
+
+def _uniform(votes: Tensor) -> Tensor:
+    return votes.new_full(votes.shape[:3], 1 / votes.shape[1])
+
+
+def _couple(votes: Tensor, parents_so_far: Tensor) -> Tensor:
+    return torch.softmax(_agree(votes, parents_so_far), dim=1)
+
+
+def _add_up(votes: Tensor, coupling: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Sum the votes over the children, weighted by the coupling."""
+    sums = (coupling.unsqueeze(2) @ votes).squeeze(2)
+    return sums if bias is None else sums + bias
+
+
+def _agree(votes: Tensor, parents: Tensor) -> Tensor:
+    """Multiply every vote by its parent."""
+    # A row times a matrix: the other order, a matrix times a column, is much slower.
+    return (parents.unsqueeze(2) @ votes.mT).squeeze(2)
+
+
+def _softmax_gradient(coupling: Tensor, grad: Tensor) -> Tensor:
+    product = coupling * grad
+    return product - coupling * product.sum(dim=1, keepdim=True)
+
+
+def _pull_back(squash: Squash, sums: Tensor, grad: Tensor) -> Tensor:
+    """Give the gradient before the squash from the one after it."""
+    _, pull_back = torch.func.vjp(squash, sums)
+    pulled: Tensor = pull_back(grad)[0]
+    return pulled
