@@ -64,7 +64,7 @@ class RouteByAgreement(torch.autograd.Function):
         return squash(all_sums[-1]), coupling
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(
         ctx: Any, grad_parents: Tensor | None, grad_coupling: Tensor | None
     ) -> tuple[Tensor | None, ...]:
@@ -119,7 +119,7 @@ class _OuterProducts(NamedTuple):
         shape = (len(left), left.shape[2], right.shape[2])
         total = buffer[: math.prod(shape)].view(shape)
         torch.bmm(left.mT, right, out=total)
-        return total.unflatten(0, self.left[0].shape[:2])
+        return total.view(*self.left[0].shape[:2], *shape[1:])
 
 
 def _iterate(
@@ -192,7 +192,7 @@ def _votes(poses: Tensor, matrices: Tensor, buffer: Tensor) -> Tensor:
     # Rows far apart in memory would evict each other from the cache.
     children = poses.transpose(0, 1).contiguous()
     torch.bmm(children, matrices.flatten(2), out=votes)
-    return votes.unflatten(2, (caps_out, dim_out)).permute(1, 2, 0, 3)
+    return votes.view(caps_in, len(poses), caps_out, dim_out).permute(1, 2, 0, 3)
 
 
 def _uniform(votes: Tensor) -> Tensor:
@@ -222,6 +222,6 @@ def _softmax_gradient(coupling: Tensor, grad: Tensor) -> Tensor:
 
 def _pull_back(squash: Squash, sums: Tensor, grad: Tensor) -> Tensor:
     """Give the gradient before the squash from the one after it."""
-    _, pull_back = torch.func.vjp(squash, sums)
+    pull_back = torch.func.vjp(squash, sums)[1]
     pulled: Tensor = pull_back(grad)[0]
     return pulled

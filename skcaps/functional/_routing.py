@@ -98,7 +98,7 @@ def dynamic_routing(
     _check(poses, weight, bias)
     dtype = torch.promote_types(poses.dtype, weight.dtype)
     with torch.autocast(poses.device.type, enabled=False):
-        parents, coupling = RouteByAgreement.apply(
+        parents, coupling = RouteByAgreement.apply(  # type: ignore[no-untyped-call]
             poses.to(dtype),
             weight.to(dtype).transpose(1, 2).contiguous(),
             None if bias is None else bias.to(dtype),

@@ -35,5 +35,5 @@ def _are_counts(counts: object) -> bool:
     return (
         isinstance(counts, Sequence)
         and len(counts) > 0
-        and all(isinstance(count, Integral) and count > 0 for count in counts)
+        and all(isinstance(count, Integral) and int(count) > 0 for count in counts)
     )

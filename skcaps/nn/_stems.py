@@ -61,7 +61,8 @@ class CapsNetStem(nn.Module):
 
     def forward(self, images: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Map images to feature maps; sample weights have no part in it."""
-        return torch.relu(self.conv(images))
+        # In place: a map of the whole batch is the network's largest tensor.
+        return torch.relu_(self.conv(images))
 
 
 class _Norm(NamedTuple):
@@ -70,9 +71,9 @@ class _Norm(NamedTuple):
 
 
 NORMS = {
-    "batch": _Norm(BatchNorm, nn.ReLU),
+    "batch": _Norm(BatchNorm, lambda: nn.ReLU(inplace=True)),
     # 0.3 is Keras' slope; PyTorch's is 0.01.
-    "instance": _Norm(InstanceNorm, lambda: nn.LeakyReLU(0.3)),
+    "instance": _Norm(InstanceNorm, lambda: nn.LeakyReLU(0.3, inplace=True)),
 }
 
 
