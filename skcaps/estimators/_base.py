@@ -16,6 +16,7 @@ from skcaps.estimators._callbacks import (
     fit_task,
     with_callbacks,
 )
+from skcaps.estimators._dataset import ImageDataset
 from skcaps.estimators._machine import (
     PRECISIONS,
     draw_seed,
@@ -24,7 +25,7 @@ from skcaps.estimators._machine import (
 )
 from skcaps.estimators._objective import Objective
 from skcaps.estimators._prediction import PredictionMixin
-from skcaps.estimators._training import ImageDataset, build_net
+from skcaps.estimators._training import build_net
 from skcaps.nn import CapsuleNetwork
 
 
@@ -198,7 +199,6 @@ class BaseCapsuleClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator
             objective,
             self.get_params(deep=False),
             device=torch.device(self.device_),
-            dtype=PRECISIONS[self.precision],
             n_batches=-(-len(dataset) // self.batch_size),
             valid=valid,
             tasks=tasks,
@@ -206,7 +206,14 @@ class BaseCapsuleClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator
 
     def _dataset(self, rows, encoded, weights):
         return ImageDataset(
-            rows, encoded, weights, self._layout, self.input_range_, len(self.classes_)
+            rows,
+            encoded,
+            weights,
+            self._layout,
+            self.input_range_,
+            len(self.classes_),
+            torch.device(self.device_),
+            PRECISIONS[self.precision],
         )
 
     def _check_weights(self, sample_weight, rows, y):

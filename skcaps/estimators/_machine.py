@@ -39,6 +39,14 @@ def resolve_device(device) -> torch.device:
     return resolved
 
 
+def fits_on(device: torch.device, rows: np.ndarray) -> bool:
+    """Say whether rows may be kept on a GPU; half of its free memory is for them."""
+    if device.type != "cuda":
+        return False
+    free, _ = torch.cuda.mem_get_info(device)
+    return rows.nbytes <= free // 2
+
+
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Run the convolutions of a block in bfloat16 if `precision` says so."""
     return torch.autocast(device.type, torch.bfloat16, precision == "bfloat16")

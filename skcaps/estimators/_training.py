@@ -3,138 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 
-import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
 from skorch import NeuralNet
-from skorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    EpochTimer,
-    LRScheduler,
-    PassthroughScoring,
-)
+from skorch.callbacks import Callback, EarlyStopping, EpochTimer, LRScheduler
 from skorch.helper import predefined_split
 from tqdm.auto import tqdm
 
-from skcaps.estimators import _inputs, _targets
-from skcaps.estimators._objective import Batch
+from skcaps.estimators._dataset import BatchIterator
 
 # With learning_rate_decay="auto" the rate ends at this share of where it started.
 _AUTO_DECAY = 0.01
-
-
-class ImageDataset(torch.utils.data.Dataset):
-    """Rows, encoded labels and weights, handed out in whole batches.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_samples, n_features)
-        Left where it is, on disk too; only batches are copied.
-    targets : ndarray
-        As `_targets.encode` gives them.
-    sample_weight : ndarray of shape (n_samples,) or None
-    layout : ImageLayout
-    bounds : tuple of float
-        Values that become 0 and 1.
-    n_classes : int
-    """
-
-    def __init__(self, rows, targets, sample_weight, layout, bounds, n_classes):
-        self.rows = rows
-        self.targets = targets
-        self.sample_weight = sample_weight
-        self.layout = layout
-        self.bounds = bounds
-        self.n_classes = n_classes
-        self.indices = np.arange(len(rows))
-
-    def __len__(self):
-        return len(self.indices)
-
-    def subset(self, indices):
-        """Give the dataset of some samples, sharing the arrays."""
-        part = copy.copy(self)
-        part.indices = self.indices[indices]
-        return part
-
-    def split(self, validation_fraction, generator):
-        """Hold out a part, with every class in both parts if `y` has classes."""
-        labels = self.targets[self.indices]
-        stratify = labels if labels.ndim == 1 else None
-        try:
-            train, valid = train_test_split(
-                np.arange(len(self)),
-                test_size=validation_fraction,
-                random_state=generator,
-                stratify=stratify,
-            )
-        except ValueError as error:
-            raise ValueError(
-                "early_stopping=True needs a validation part that holds every class: "
-                f"{len(self)} samples with validation_fraction={validation_fraction} "
-                "are too few; increase either, or set early_stopping=False."
-            ) from error
-        return self.subset(train), self.subset(valid)
-
-    def mean_weight(self):
-        """Give the mean sample weight, 1 without weights."""
-        if self.sample_weight is None:
-            return 1.0
-        return float(self.sample_weight[self.indices].mean())
-
-    def batch(self, positions, device, dtype) -> Batch:
-        """Copy some samples to the device as one batch."""
-        indices = self.indices[positions]
-        rows = _inputs.as_tensor(self.rows[indices]).to(device)
-        images = self.layout.to_images(_inputs.to_unit(rows, self.bounds).to(dtype))
-        targets = torch.from_numpy(self.targets[indices]).to(device)
-        sample_weight = None
-        if self.sample_weight is not None:
-            sample_weight = torch.from_numpy(self.sample_weight[indices])
-            sample_weight = sample_weight.to(device, dtype)
-        targets = _targets.to_rows(targets, self.n_classes, dtype)
-        return Batch(images, targets, sample_weight)
-
-
-class BatchIterator:
-    """Slice a dataset into whole batches of nearly equal size.
-
-    Parameters
-    ----------
-    dataset : ImageDataset
-    batch_size : int
-        The largest size of a batch.
-    shuffle : bool
-        Draw a new order, from torch's random state, for every pass.
-    device, dtype
-        Where and as what the batches are made.
-    augmentation : callable or None
-        Changes the images of a batch.
-    """
-
-    def __init__(self, dataset, batch_size, *, shuffle, device, dtype, augmentation):
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.device = device
-        self.dtype = dtype
-        self.augmentation = augmentation
-
-    def __len__(self):
-        return math.ceil(len(self.dataset) / self.batch_size)
-
-    def __iter__(self):
-        n = len(self.dataset)
-        order = torch.randperm(n).numpy() if self.shuffle else np.arange(n)
-        for positions in np.array_split(order, len(self)):
-            batch = self.dataset.batch(positions, self.device, self.dtype)
-            if self.augmentation is not None:
-                batch = batch._replace(images=self.augmentation(batch.images))
-            yield batch
 
 
 class StopTraining(Exception):
@@ -148,28 +28,19 @@ class CapsuleNet(NeuralNet):
     ----------
     network : CapsuleNetwork
     objective : Objective
-    dtype : torch.dtype
-        Of the images.
     augmentation : callable or None
+        Changes the images of a training batch.
     **kwargs
         As for skorch's `NeuralNet`.
     """
 
-    def __init__(self, module, criterion, *, dtype, augmentation=None, **kwargs):
-        self.dtype = dtype
+    def __init__(self, module, criterion, *, augmentation=None, **kwargs):
         self.augmentation = augmentation
         super().__init__(module, criterion, **kwargs)
 
     @property
     def _default_callbacks(self):
-        scores = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
-        return [
-            ("duration", EpochTimer()),
-            *(
-                (name, PassthroughScoring(name, on_train=name.startswith("train")))
-                for name in scores
-            ),
-        ]
+        return [("duration", EpochTimer())]
 
     def get_iterator(self, dataset, training=False):
         """Give whole batches, shuffled for training."""
@@ -177,29 +48,44 @@ class CapsuleNet(NeuralNet):
             dataset,
             self.batch_size,
             shuffle=training,
-            device=self.device,
-            dtype=self.dtype,
             augmentation=self.augmentation if training else None,
         )
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        """Go through all batches; read the losses once, after the last one.
+
+        skorch reads the loss of every batch, for which a GPU has to stop each time.
+        """
+        if iterator is None:
+            return
+        totals = 0.0
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch)
+            totals = totals + len(batch.images) * step["means"]
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        loss, accuracy = (totals / len(iterator.dataset)).tolist()
+        self.history.record(f"{prefix}_loss", loss)
+        self.history.record(f"{prefix}_accuracy", accuracy)
 
     def train_step_single(self, batch, **fit_params):
         """Compute loss and gradients of one batch."""
         self._set_training(True)
         loss, lengths = self.criterion_(self.module_, batch)
         loss.backward()
-        return self._step(batch, loss, lengths, "train")
+        return self._report(batch, loss, lengths)
 
     def validation_step(self, batch, **fit_params):
         """Compute the loss of one held-out batch."""
         self._set_training(False)
         with torch.no_grad():
             loss, lengths = self.criterion_(self.module_, batch)
-        return self._step(batch, loss, lengths, "valid")
+        return self._report(batch, loss, lengths)
 
-    def _step(self, batch, loss, lengths, prefix):
+    def _report(self, batch, loss, lengths):
         accuracy = self.criterion_.accuracy(lengths, batch.targets)
-        self.history.record_batch(f"{prefix}_accuracy", accuracy.item())
-        return {"loss": loss, "y_pred": lengths}
+        means = torch.stack([loss.detach(), accuracy.to(loss.dtype)])
+        return {"loss": loss, "y_pred": lengths, "means": means}
 
     def notify(self, method_name, **kwargs):
         """Tell the callbacks; one that raises KeyboardInterrupt wants to stop."""
@@ -290,7 +176,7 @@ class EpochReport(Callback):
             raise KeyboardInterrupt
 
 
-def build_net(network, objective, params, *, device, dtype, n_batches, valid, tasks):
+def build_net(network, objective, params, *, device, n_batches, valid, tasks):
     """Make the skorch net that trains a network as an estimator's parameters say.
 
     Parameters
@@ -300,8 +186,6 @@ def build_net(network, objective, params, *, device, dtype, n_batches, valid, ta
     params : dict
         The estimator's parameters.
     device : torch.device
-    dtype : torch.dtype
-        Of the images.
     n_batches : int
         Training batches in an epoch.
     valid : ImageDataset or None
@@ -329,7 +213,6 @@ def build_net(network, objective, params, *, device, dtype, n_batches, valid, ta
         train_split=None if valid is None else predefined_split(valid),
         callbacks=callbacks + list(params["callbacks"] or ()),
         augmentation=params["augmentation"],
-        dtype=dtype,
         device=device,
         verbose=0,
     )

@@ -1,0 +1,137 @@
+"""Images and labels, handed out in whole batches."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import torch
+from sklearn.model_selection import train_test_split
+
+from skcaps.estimators import _inputs, _targets
+from skcaps.estimators._machine import fits_on
+from skcaps.estimators._objective import Batch
+
+
+class ImageDataset(torch.utils.data.Dataset):
+    """Rows, encoded labels and weights, handed out in whole batches.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_samples, n_features)
+        Moved to a GPU as a whole if they fit there; otherwise left where they are, on
+        disk too, and copied batch by batch.
+    targets : ndarray
+        As `_targets.encode` gives them.
+    sample_weight : ndarray of shape (n_samples,) or None
+    layout : ImageLayout
+    bounds : tuple of float
+        Values that become 0 and 1.
+    n_classes : int
+    device : torch.device
+        Where batches are made.
+    dtype : torch.dtype
+        Of their images, targets and weights.
+    """
+
+    def __init__(
+        self, rows, targets, sample_weight, layout, bounds, n_classes, device, dtype
+    ):
+        self.rows = (
+            _inputs.as_tensor(rows).to(device) if fits_on(device, rows) else rows
+        )
+        self.targets = torch.from_numpy(targets).to(device)
+        self.sample_weight = (
+            None
+            if sample_weight is None
+            else torch.from_numpy(sample_weight).to(device, dtype)
+        )
+        self.layout = layout
+        self.bounds = bounds
+        self.n_classes = n_classes
+        self.device = device
+        self.dtype = dtype
+        self.indices = torch.arange(len(rows), device=device)
+
+    def __len__(self):
+        return len(self.indices)
+
+    def subset(self, positions):
+        """Give the dataset of some samples, sharing the arrays."""
+        part = copy.copy(self)
+        part.indices = self.indices[torch.from_numpy(positions).to(self.device)]
+        return part
+
+    def split(self, validation_fraction, generator):
+        """Hold out a part, with every class in both parts if `y` has classes."""
+        labels = self.targets[self.indices].cpu().numpy()
+        stratify = labels if labels.ndim == 1 else None
+        try:
+            train, valid = train_test_split(
+                np.arange(len(self)),
+                test_size=validation_fraction,
+                random_state=generator,
+                stratify=stratify,
+            )
+        except ValueError as error:
+            raise ValueError(
+                "early_stopping=True needs a validation part that holds every class: "
+                f"{len(self)} samples with validation_fraction={validation_fraction} "
+                "are too few; increase either, or set early_stopping=False."
+            ) from error
+        return self.subset(train), self.subset(valid)
+
+    def mean_weight(self):
+        """Give the mean sample weight, 1 without weights."""
+        if self.sample_weight is None:
+            return 1.0
+        return float(self.sample_weight[self.indices].double().mean())
+
+    def batch(self, positions) -> Batch:
+        """Make a batch of the samples at some positions, a tensor on the device."""
+        indices = self.indices[positions]
+        unit = _inputs.to_unit(self._take(indices), self.bounds)
+        images = self.layout.to_images(unit.to(self.dtype))
+        targets = _targets.to_rows(self.targets[indices], self.n_classes, self.dtype)
+        weights = None if self.sample_weight is None else self.sample_weight[indices]
+        return Batch(images, targets, weights)
+
+    def _take(self, indices) -> torch.Tensor:
+        if isinstance(self.rows, torch.Tensor):
+            return self.rows[indices]
+        return _inputs.as_tensor(self.rows[indices.cpu().numpy()]).to(self.device)
+
+
+class BatchIterator:
+    """Slice a dataset into whole batches of nearly equal size.
+
+    Parameters
+    ----------
+    dataset : ImageDataset
+    batch_size : int
+        The largest size of a batch.
+    shuffle : bool
+        Draw a new order, from torch's random state, for every pass.
+    augmentation : callable or None
+        Changes the images of a batch.
+    """
+
+    def __init__(self, dataset, batch_size, *, shuffle, augmentation):
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.augmentation = augmentation
+
+    def __len__(self):
+        return math.ceil(len(self.dataset) / self.batch_size)
+
+    def __iter__(self):
+        n = len(self.dataset)
+        # Drawn on the CPU, so that every device sees the same order.
+        order = torch.randperm(n) if self.shuffle else torch.arange(n)
+        for positions in order.to(self.dataset.device).tensor_split(len(self)):
+            batch = self.dataset.batch(positions)
+            if self.augmentation is not None:
+                batch = batch._replace(images=self.augmentation(batch.images))
+            yield batch
