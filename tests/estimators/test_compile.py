@@ -26,6 +26,8 @@ def compiled(monkeypatch):
     torch.compiler.reset()
 
 
+# What the compiler warns of is its own doing.
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.parametrize("factory", [make, make_capsnet])
 def test_compile_changes_no_result(factory, compiled):
     clf = factory(compile=True).fit(X, Y)
