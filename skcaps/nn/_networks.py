@@ -25,6 +25,11 @@ from skcaps.nn._stems import CapsNetStem, CustomStem, EfficientCapsNetStem
 
 ImageShape = tuple[int, int, int]
 
+# CapsNet's first map of so many images takes 13 MB. The gradients of the whole batch's
+# would be the largest tensors by far, and the C library hands memory blocks of more
+# than 32 MiB back to the system every time.
+_IMAGES_AT_A_TIME = 32
+
 
 class CapsuleNetwork(nn.Module):
     """Stem, primary capsules, capsule layers and, if wanted, a decoder.
@@ -84,8 +89,17 @@ class CapsuleNetwork(nn.Module):
 
     def encode(self, images: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Give the primary capsules, shape ``(batch, caps, dim)``."""
-        poses: Tensor = self.primary(self.stem(images, sample_weight))
-        return poses
+        parts = [
+            self.primary(self.stem(part, sample_weight)) for part in self._parts(images)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _parts(self, images: Tensor) -> Sequence[Tensor]:
+        """Cut a training batch on the CPU, where that changes nothing but memory."""
+        in_parts = torch.is_grad_enabled() and images.device.type == "cpu"
+        if not in_parts or not isinstance(self.stem, CapsNetStem):
+            return (images,)
+        return images.split(_IMAGES_AT_A_TIME)
 
     def route(self, poses: Tensor) -> Routed:
         """Give the class capsules from primary capsules."""

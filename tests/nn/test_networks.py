@@ -9,6 +9,7 @@ from skcaps.nn import (
     CapsuleLayer,
     CapsuleNetwork,
     CustomStem,
+    _networks,
     efficient_capsnet,
 )
 
@@ -342,3 +343,18 @@ def test_network_from_parts():
 
     network = CapsuleNetwork(Stem(), Primary(), [CapsuleLayer(3, 4, 2, 5)])
     assert network(random_images(2, 3, 2, 2)).poses.shape == (2, 2, 5)
+
+
+def test_parts_of_a_batch_do_not_show(monkeypatch):
+    images = random_images(5, 1, 12, 12, dtype=torch.float64)
+
+    def run():
+        network = small("capsnet").double()
+        poses = network(images).poses
+        poses.square().sum().backward()
+        return [poses, *(p.grad for p in network.parameters() if p.grad is not None)]
+
+    whole = run()
+    monkeypatch.setattr(_networks, "_IMAGES_AT_A_TIME", 2)
+    for found, expected in zip(run(), whole, strict=True):
+        assert_close(found, expected, rtol=1e-12, atol=1e-12)
