@@ -234,7 +234,8 @@ class BaseCapsuleClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
-        tags.transformer_tags.preserves_dtype = ["float32"]
+        dtype = PRECISIONS.get(self.precision, torch.float32)
+        tags.transformer_tags.preserves_dtype = [str(dtype).removeprefix("torch.")]
         return tags
 
     def __getstate__(self):

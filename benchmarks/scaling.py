@@ -1,0 +1,146 @@
+"""Draw how time and memory of a training step grow with everything that can grow.
+
+Each point is measured in a process of its own, so that its memory is its own.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results" / "scaling"
+BASE = {"batch": 32, "side": 28, "n_classes": 10, "iterations": 3}
+CURVES = {
+    "batch": ("capsnet", [8, 16, 32, 64, 128, 256]),
+    "side": ("capsnet", [16, 28, 40, 64, 96, 128, 224]),
+    "n_classes": ("capsnet", [2, 10, 32, 100, 320, 1000]),
+    "iterations": ("capsnet", [1, 2, 3, 5, 10]),
+    "children": ("layer", [72, 288, 1152, 4608, 20_000]),
+    "efficient batch": ("efficient_capsnet", [8, 16, 32, 64, 128, 256, 512]),
+    "efficient side": ("efficient_capsnet", [16, 28, 40, 64, 96, 128, 224]),
+}
+LABELS = {
+    "batch": "images in a batch, CapsNet",
+    "side": "side of the image, CapsNet",
+    "n_classes": "classes, CapsNet",
+    "iterations": "iterations, CapsNet",
+    "children": "children, dynamic routing alone",
+    "efficient batch": "images in a batch, Efficient-CapsNet",
+    "efficient side": "side of the image, Efficient-CapsNet",
+}
+
+
+def make_network_step(kind, batch, side, n_classes, iterations):
+    import torch
+
+    from skcaps.nn import capsnet, efficient_capsnet
+
+    build = {"capsnet": capsnet, "efficient_capsnet": efficient_capsnet}[kind]
+    network = build((1, side, side), n_classes, routing_iterations=iterations)
+    optimizer = torch.optim.Adam(network.parameters(), fused=True)
+    images = torch.rand(batch, 1, side, side)
+
+    def step():
+        optimizer.zero_grad()
+        poses = network(images).poses
+        drawn = network.reconstruct(poses)
+        (poses.square().sum() + (drawn - images).square().sum()).backward()
+        optimizer.step()
+
+    return step
+
+
+def make_layer_step(children, batch, n_classes, iterations):
+    import torch
+
+    from skcaps.nn import CapsuleLayer
+
+    layer = CapsuleLayer(children, 8, n_classes, 16, iterations=iterations)
+    poses = torch.rand(batch, children, 8, requires_grad=True)
+
+    def step():
+        layer.zero_grad()
+        poses.grad = None
+        layer(poses).poses.sum().backward()
+
+    return step
+
+
+def measure_here(curve, value):
+    """Time a step in this process and print seconds and megabytes."""
+    import torch
+
+    import skcaps
+
+    assert skcaps.CapsNetClassifier
+    torch.manual_seed(0)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    kind = CURVES[curve][0]
+    setting = {**BASE, curve.removeprefix("efficient "): value}
+    if kind == "layer":
+        setting.pop("side")
+        step = make_layer_step(**setting)
+    else:
+        step = make_network_step(kind, **setting)
+    seconds = []
+    for _ in range(4):
+        start = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    result = {"seconds": statistics.median(seconds[1:]), "MB": (peak - before) / 1024}
+    print(json.dumps(result))
+
+
+def measure(curve, value):
+    command = [sys.executable, __file__, "--point", curve, str(value)]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return json.loads(out.splitlines()[-1])
+
+
+def draw(found, path):
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        2, len(found), figsize=(2.9 * len(found), 5), layout="constrained"
+    )
+    for column, (curve, points) in zip(axes.T, found.items(), strict=True):
+        values = [point["value"] for point in points]
+        for ax, key in zip(column, ("seconds", "MB"), strict=True):
+            ax.loglog(values, [point[key] for point in points], marker="o")
+            ax.set_ylabel(f"{key} of a step" if key == "seconds" else "peak MB")
+            ax.grid(alpha=0.3, which="both")
+        column[1].set_xlabel(LABELS[curve])
+    figure.savefig(path, dpi=100)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--point", nargs=2, metavar=("CURVE", "VALUE"))
+    parser.add_argument("--only", nargs="+", default=list(CURVES), choices=CURVES)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    if arguments.point:
+        measure_here(arguments.point[0], int(arguments.point[1]))
+        return
+    found = {}
+    for curve in arguments.only:
+        found[curve] = []
+        for value in CURVES[curve][1]:
+            found[curve].append({"value": value, **measure(curve, value)})
+            print(curve, found[curve][-1], flush=True)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    path = arguments.output / "scaling.json"
+    path.write_text(json.dumps(found, indent=1) + "\n")
+    draw(found, arguments.output / "scaling.png")
+
+
+if __name__ == "__main__":
+    main()
