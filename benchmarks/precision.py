@@ -1,0 +1,78 @@
+"""Compare the error of bfloat16 with that of float32, over several seeds.
+
+Both train on the first MNIST training images and are scored on the last 5,000 of them;
+the test images are not read.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from settings import describe_machine
+
+from skcaps import CapsNetClassifier, EfficientCapsNetClassifier
+from skcaps.datasets import load_mnist
+
+RESULTS = Path(__file__).parent / "results" / "precision"
+CLASSIFIERS = {
+    "capsnet": CapsNetClassifier,
+    "efficient": EfficientCapsNetClassifier,
+}
+PRECISIONS = ("float32", "bfloat16")
+N_VALIDATION = 5000
+
+
+def error_percent(kind, precision, seed, X, y, arguments):
+    classifier = kind(
+        precision=precision, max_epochs=arguments.epochs, random_state=seed
+    )
+    start = time.perf_counter()
+    classifier.fit(X[: arguments.n_train], y[: arguments.n_train])
+    seconds = time.perf_counter() - start
+    error = 100 * (1 - classifier.score(X[-N_VALIDATION:], y[-N_VALIDATION:]))
+    print(f"{precision}, seed {seed}: error {error:.2f} %, {seconds:.0f} s", flush=True)
+    return error
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", choices=CLASSIFIERS, default="efficient")
+    parser.add_argument("--n-train", type=int, default=10_000)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--data-home", help="by default SKCAPS_DATA")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    X, y = load_mnist(data_home=arguments.data_home, return_X_y=True)
+    kind = CLASSIFIERS[arguments.network]
+    errors = {
+        precision: [
+            error_percent(kind, precision, seed, X, y, arguments)
+            for seed in range(arguments.seeds)
+        ]
+        for precision in PRECISIONS
+    }
+    means = {precision: float(np.mean(found)) for precision, found in errors.items()}
+    deviation = float(np.std(errors["float32"], ddof=1))
+    difference = means["bfloat16"] - means["float32"]
+    print(
+        f"bfloat16 {means['bfloat16']:.3f} %, float32 {means['float32']:.3f} %, "
+        f"difference {difference:+.3f}, one standard deviation {deviation:.3f}"
+    )
+    content = {
+        "n_train": arguments.n_train,
+        "epochs": arguments.epochs,
+        "errors": errors,
+        "difference": difference,
+        "standard_deviation": deviation,
+        "machine": describe_machine(),
+    }
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    path = arguments.output / f"{arguments.network}.json"
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
