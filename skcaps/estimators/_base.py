@@ -17,6 +17,7 @@ from skcaps.estimators._callbacks import (
     with_callbacks,
 )
 from skcaps.estimators._dataset import ImageDataset
+from skcaps.estimators._drawing import DrawingMixin
 from skcaps.estimators._machine import (
     PRECISIONS,
     draw_seed,
@@ -29,7 +30,9 @@ from skcaps.estimators._training import build_net
 from skcaps.nn import CapsuleNetwork
 
 
-class BaseCapsuleClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):
+class BaseCapsuleClassifier(
+    CallbackSupportMixin, DrawingMixin, PredictionMixin, BaseEstimator
+):
     """Train a capsule network with skorch and serve it as scikit-learn expects."""
 
     network_: CapsuleNetwork

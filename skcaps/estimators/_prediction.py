@@ -1,4 +1,4 @@
-"""What a fitted classifier computes: lengths, poses, labels and drawn images."""
+"""What a fitted classifier says of images: lengths, poses, couplings and labels."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import torch
 from sklearn.base import ClassifierMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skcaps.estimators import _inputs, _targets
+from skcaps.estimators import _inputs
 from skcaps.estimators._machine import autocast
-from skcaps.estimators._objective import draw_each_label
-from skcaps.functional import lengths, mask_by_label
+from skcaps.functional import lengths
 
 # Large enough to fill a CPU or GPU, small enough for large images.
-_PREDICTION_BATCH = 128
+PREDICTION_BATCH = 128
 # The rounding of a matrix product depends on its number of rows. For images of few
 # numbers it is cheap to keep that number fixed, so that a sample's results do not
 # depend on the samples beside it.
@@ -90,6 +89,38 @@ class PredictionMixin(ClassifierMixin, TransformerMixin):
             If `X` does not fit the training images.
         """
         return self._predict(X, lambda routed: routed.coupling)
+
+    def coupling_entropy(self, X):
+        """Say how evenly the routing spreads the capsules below over the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            As in `fit`.
+
+        Returns
+        -------
+        entropy : ndarray of shape (n_samples,)
+            Mean over the capsules below of the entropy of their couplings, divided by
+            that of the uniform distribution: 0 where each has chosen one class, 1 where
+            the routing decides nothing. Couplings below 0, which a trained prior may
+            give, count as 0, and each capsule's are scaled to a sum of 1.
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `X` does not fit the training images.
+        """
+
+        def mean_entropy(routed):
+            shares = routed.coupling.clamp(min=0)
+            shares = shares / shares.sum(dim=2, keepdim=True)
+            entropy = torch.special.entr(shares).sum(dim=2).mean(dim=1)
+            return entropy / np.log(shares.shape[2])
+
+        return self._predict(X, mean_entropy)
 
     def transform(self, X):
         """Give the pose vectors, flat.
@@ -218,78 +249,6 @@ class PredictionMixin(ClassifierMixin, TransformerMixin):
         """
         return self._decide(self.poses(X))
 
-    def reconstruct(self, X, y=None):
-        """Draw images from class capsules.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or images
-            As in `fit`.
-        y : array-like of shape (n_samples,) or (n_samples, n_classes), default=None
-            The class whose capsule is drawn, or an indicator of several, which are
-            drawn one by one and added; by default the predicted ones.
-
-        Returns
-        -------
-        images : ndarray of the shape of X
-            In the units of the training images.
-
-        Raises
-        ------
-        NotFittedError
-            If the classifier is not fitted.
-        ValueError
-            If the classifier has no decoder, `X` does not fit the training images, or
-            `y` holds an unknown label.
-        """
-        poses = self.poses(X)
-        drawn = self._draw(poses, self._encode(self._decide(poses) if y is None else y))
-        return _inputs.like_input(drawn, X, self._layout)
-
-    def sweep_pose(self, X, dimension, values, y=None):
-        """Draw images while one dimension of a pose is changed.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or images
-            As in `fit`.
-        dimension : int
-            Which dimension of the pose, from 0.
-        values : array-like of shape (n_values,)
-            What is added to it; the paper uses 11 values from -0.25 to 0.25.
-        y : array-like of shape (n_samples,), default=None
-            The class whose capsule is drawn; by default the predicted one.
-
-        Returns
-        -------
-        images : ndarray of shape (n_samples, n_values, channels, height, width)
-            In the units of the training images.
-
-        Raises
-        ------
-        NotFittedError
-            If the classifier is not fitted.
-        ValueError
-            If the classifier has no decoder, or there is no such dimension.
-
-        References
-        ----------
-        Sabour, Frosst, Hinton (2017), section 5.1 and figure 4.
-        """
-        poses = self.poses(X)
-        if not 0 <= dimension < poses.shape[2]:
-            raise ValueError(
-                f"dimension must be from 0 to {poses.shape[2] - 1}, got {dimension}."
-            )
-        y = self._encode(self._decide(poses) if y is None else y)
-        values = np.asarray(values, dtype=poses.dtype)
-        swept = np.repeat(poses[:, None], len(values), axis=1)
-        swept[..., dimension] += values[:, None]
-        drawn = self._draw(
-            swept.reshape(-1, *poses.shape[1:]), np.repeat(y, len(values), axis=0)
-        )
-        return drawn.numpy().reshape(len(poses), len(values), *drawn.shape[1:])
-
     @torch.inference_mode()
     def _predict(self, X, part):
         """Run the network over batches and join one part of what it returns."""
@@ -311,31 +270,6 @@ class PredictionMixin(ClassifierMixin, TransformerMixin):
             return (found > 0.5).astype(int)
         return self.classes_[found.argmax(axis=1)]
 
-    def _encode(self, y):
-        y = _targets.check_same_kind(_inputs.to_numpy(y), self._multilabel)
-        return _targets.encode(y, self.classes_, self._multilabel)
-
-    @torch.inference_mode()
-    def _draw(self, poses, encoded):
-        """Draw images (n, channels, height, width) in the training images' units."""
-        if self.network_.decoder is None:
-            raise ValueError(
-                'This classifier has no decoder; fit it with decoder="dense" or "conv".'
-            )
-        device = next(self.network_.parameters()).device
-        drawn = []
-        for start in range(0, len(poses), _PREDICTION_BATCH):
-            part = slice(start, start + _PREDICTION_BATCH)
-            batch = torch.from_numpy(poses[part]).to(device)
-            targets = torch.from_numpy(encoded[part]).to(device)
-            targets = _targets.to_rows(targets, len(self.classes_), batch.dtype)
-            if self._multilabel:
-                unit = draw_each_label(self.network_, batch, targets).clamp(max=1)
-            else:
-                unit = self.network_.reconstruct(mask_by_label(batch, targets))
-            drawn.append(_inputs.from_unit(unit, self.input_range_).cpu())
-        return torch.cat(drawn)
-
 
 def _lengths_of(poses):
     return lengths(torch.from_numpy(poses)).numpy()
@@ -344,7 +278,7 @@ def _lengths_of(poses):
 def _prediction_batches(rows):
     """Give tensors of rows; zeros may follow the last row."""
     fixed = rows.shape[1] <= _FEW_FEATURES
-    size = _FIXED_BATCH if fixed else _PREDICTION_BATCH
+    size = _FIXED_BATCH if fixed else PREDICTION_BATCH
     for start in range(0, len(rows), size):
         batch = _inputs.as_tensor(rows[start : start + size])
         missing = size - len(batch) if fixed else 0
