@@ -102,7 +102,7 @@ class CapsNetClassifier(BaseCapsuleClassifier):
     n_epochs_ : int
         Epochs trained.
     history_ : list of dict
-        Loss, accuracy, learning rate and seconds of each epoch.
+        Loss, accuracy, seconds and, at its start, learning rate of each epoch.
     loss_curve_ : list of float
         Training loss of each epoch.
     n_parameters_ : int

@@ -58,6 +58,9 @@ class CapsuleNet(NeuralNet):
         """
         if iterator is None:
             return
+        if training:
+            (group,) = self.optimizer_.param_groups
+            self.history.record("learning_rate", group["lr"])
         totals = 0.0
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
@@ -112,7 +115,7 @@ class CapsuleNet(NeuralNet):
             {
                 "epoch": row["epoch"],
                 **{name: float(row[name]) for name in kept if name in row},
-                "learning_rate": float(row.get("event_lr", self.lr)),
+                "learning_rate": float(row["learning_rate"]),
                 "duration": row["dur"],
             }
             for row in self.history
@@ -225,7 +228,10 @@ def _decay(params, n_batches):
     if decay == "auto":
         decay = _AUTO_DECAY ** (1 / params["max_epochs"])
     return LRScheduler(
-        "ExponentialLR", gamma=decay ** (1 / n_batches), step_every="batch"
+        "ExponentialLR",
+        gamma=decay ** (1 / n_batches),
+        step_every="batch",
+        event_name=None,
     )
 
 
