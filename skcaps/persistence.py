@@ -28,6 +28,10 @@ _HELP = (
     'write it with joblib.dump(estimator, "file.joblib") instead, and load that file '
     "only where you trust it."
 )
+_SET_BY_METHODS = {
+    "_metadata_request": "set_fit_request or set_score_request",
+    "_skl_callbacks": "set_callbacks",
+}
 _PLAIN = (bool, int, str, type(None))
 _ARRAY_KINDS = "biufUO"
 
@@ -55,10 +59,12 @@ def save(estimator, path):
     ------
     NotFittedError
         If the classifier is not fitted.
+    FileNotFoundError
+        If there is no such folder.
     TypeError
         If `estimator` is of another class, or a parameter or attribute has a value
-        that JSON cannot hold, such as a torch module as `stem`, a callback, a function
-        or a random generator.
+        that JSON cannot hold, such as a torch module as `stem`, a callback, a function,
+        a random generator or a request set by `set_fit_request`.
 
     See Also
     --------
@@ -90,6 +96,12 @@ def save(estimator, path):
         )
     check_is_fitted(estimator)
     state = estimator.__getstate__()
+    for attribute, method in _SET_BY_METHODS.items():
+        if attribute in state:
+            raise TypeError(
+                f"What {method} has set cannot be written to a safetensors file; "
+                f"{_HELP}"
+            )
     weights = state.pop("_weights")
     params = {key: state.pop(key) for key in estimator.get_params(deep=False)}
     content = {
@@ -177,6 +189,8 @@ def _installed_version():
 def _replace_file(path, data):
     """Write beside the file and swap, so that no reader ever sees a part."""
     target = path.resolve()
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {target.parent} to write into.")
     # tempfile would leave a file that only its owner may read.
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:

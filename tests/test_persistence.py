@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
@@ -345,3 +346,19 @@ def test_content_that_does_not_fit(saved, change):
     rewrite(saved, change)
     with pytest.raises(ValueError, match="does not fit this version"):
         load(saved)
+
+
+def test_requests_are_refused(tmp_path):
+    X, y = load_digits(n_class=2, return_X_y=True)
+    with sklearn.config_context(enable_metadata_routing=True):
+        clf = EfficientCapsNetClassifier(max_epochs=1, random_state=0)
+        clf.set_fit_request(sample_weight=True).fit(X, y)
+        with pytest.raises(TypeError, match=r"What set_fit_request .* has set cannot"):
+            save(clf, tmp_path / "file")
+
+
+def test_missing_folder(tmp_path):
+    X, y = load_digits(n_class=2, return_X_y=True)
+    clf = EfficientCapsNetClassifier(max_epochs=1, random_state=0).fit(X, y)
+    with pytest.raises(FileNotFoundError, match=r"There is no folder .*missing"):
+        save(clf, tmp_path / "missing" / "file")

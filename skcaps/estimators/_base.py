@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -25,14 +26,11 @@ from skcaps.estimators._machine import (
     resolve_device,
 )
 from skcaps.estimators._objective import Objective
-from skcaps.estimators._prediction import PredictionMixin
 from skcaps.estimators._training import build_net
 from skcaps.nn import CapsuleNetwork
 
 
-class BaseCapsuleClassifier(
-    CallbackSupportMixin, DrawingMixin, PredictionMixin, BaseEstimator
-):
+class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
     """Train a capsule network with skorch and serve it as scikit-learn expects."""
 
     network_: CapsuleNetwork
@@ -70,12 +68,13 @@ class BaseCapsuleClassifier(
             If `X` is sparse or a torch Dataset.
         """
         self._validate_params()
-        if self.warm_start and hasattr(self, "network_"):
-            dataset = self._continue_with(X, y, sample_weight)
-        else:
-            dataset = self._start_with(X, y, sample_weight)
-        with self._random_state(), fit_task(self, self.max_epochs) as context:
-            self._train_by_schedule(dataset, EpochTasks(self, context))
+        with _kept_if_failing(self):
+            if self.warm_start and hasattr(self, "network_"):
+                dataset = self._continue_with(X, y, sample_weight)
+            else:
+                dataset = self._start_with(X, y, sample_weight)
+            with self._random_state(), fit_task(self, self.max_epochs) as context:
+                self._train_by_schedule(dataset, EpochTasks(self, context))
         return self
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -111,12 +110,13 @@ class BaseCapsuleClassifier(
                 "partial_fit cannot hold out samples; set early_stopping=False."
             )
         _check_classes(self, classes)
-        if hasattr(self, "network_"):
-            dataset = self._continue_with(X, y, sample_weight)
-        else:
-            dataset = self._start_with(X, y, sample_weight, classes)
-        with self._random_state():
-            self._train_one_pass(dataset)
+        with _kept_if_failing(self):
+            if hasattr(self, "network_"):
+                dataset = self._continue_with(X, y, sample_weight)
+            else:
+                dataset = self._start_with(X, y, sample_weight, classes)
+            with self._random_state():
+                self._train_one_pass(dataset)
         return self
 
     def _start_with(self, X, y, sample_weight, classes=None):
@@ -127,6 +127,7 @@ class BaseCapsuleClassifier(
         classes = _targets.find_classes(
             y if classes is None else classes, is_multilabel
         )
+        _targets.check_loss(self.loss, is_multilabel)
         weights = self._check_weights(sample_weight, rows, y)
         encoded = _targets.encode(y, classes, is_multilabel)
         self.classes_, self._multilabel = classes, is_multilabel
@@ -139,13 +140,30 @@ class BaseCapsuleClassifier(
         return self._dataset(rows, encoded, weights)
 
     def _continue_with(self, X, y, sample_weight):
-        """Check later data against what the first decided."""
+        """Check later data and parameters against what the first decided."""
+        self._check_same_network()
         rows, y = _inputs.check_more_input(self, X, y, self._layout)
         y = _targets.check_same_kind(y, self._multilabel)
         weights = self._check_weights(sample_weight, rows, y)
         encoded = _targets.encode(y, self.classes_, self._multilabel)
         self._step += 1
         return self._dataset(rows, encoded, weights)
+
+    def _check_same_network(self):
+        """Raise a ValueError if parameters no longer describe the trained network."""
+        changed = [
+            name
+            for name, value in self._describe_architecture().items()
+            if value != self._architecture[name]
+        ]
+        if PRECISIONS[self.precision] != next(self.network_.parameters()).dtype:
+            changed.append("precision")
+        if changed:
+            raise ValueError(
+                f"The parameters {', '.join(changed)} have changed since the first "
+                "training, and its network does not fit them; set them back, or clone "
+                "the classifier to begin anew."
+            )
 
     def _build_network(self):
         self._architecture = {
@@ -172,22 +190,26 @@ class BaseCapsuleClassifier(
         if self.early_stopping:
             dataset, valid = dataset.split(self.validation_fraction, self._seed)
         self.net_ = self._net(dataset, valid, tasks)
-        self.net_.streams = False
         self._train(dataset, self.max_epochs)
 
     def _train_one_pass(self, dataset):
-        if not getattr(getattr(self, "net_", None), "streams", False):
+        # The optimiser goes on as long as no parameter changes.
+        params = self.get_params(deep=False)
+        if getattr(getattr(self, "net_", None), "streams", None) != params:
             self.net_ = self._net(dataset, None, None)
-            self.net_.streams = True
+            self.net_.streams = params
         self._train(dataset, 1)
 
     def _train(self, dataset, epochs):
-        before = len(self.net_.history)
-        self.net_.train(dataset, epochs)
-        for row in self.net_.epochs()[before:]:
-            self.history_.append({**row, "epoch": len(self.history_) + 1})
-        self.n_epochs_ = len(self.history_)
-        self.loss_curve_ = [row["train_loss"] for row in self.history_]
+        before = len(self.net_.epochs())
+        try:
+            self.net_.train(dataset, epochs)
+        finally:
+            for row in self.net_.epochs()[before:]:
+                row = {**row, "epoch": len(self.history_) + 1}
+                self.history_ = [*self.history_, row]
+            self.n_epochs_ = len(self.history_)
+            self.loss_curve_ = [row["train_loss"] for row in self.history_]
 
     def _net(self, dataset, valid, tasks):
         objective = Objective(
@@ -259,6 +281,21 @@ class BaseCapsuleClassifier(
                 stacklevel=4,
             )
             return torch.device("cpu")
+
+
+@contextmanager
+def _kept_if_failing(estimator):
+    """Give an estimator back its attributes if a block raises an error.
+
+    An interrupt by the user keeps what was trained until then.
+    """
+    before = dict(vars(estimator))
+    try:
+        yield
+    except Exception:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 def _check_classes(estimator, classes):

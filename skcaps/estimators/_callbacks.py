@@ -52,7 +52,8 @@ class EpochTasks:
             self.task.call_on_fit_task_begin(estimator=self.estimator)
 
     def end(self) -> bool:
-        """Close the epoch's task."""
+        """Close the epoch's task, if one is open."""
         if self.task is None:
             return False
-        return bool(self.task.call_on_fit_task_end(estimator=self.estimator))
+        task, self.task = self.task, None
+        return bool(task.call_on_fit_task_end(estimator=self.estimator))

@@ -45,7 +45,7 @@ class ImageDataset(torch.utils.data.Dataset):
         self.sample_weight = (
             None
             if sample_weight is None
-            else torch.from_numpy(sample_weight).to(device, dtype)
+            else torch.tensor(sample_weight, dtype=dtype, device=device)
         )
         self.layout = layout
         self.bounds = bounds
@@ -80,7 +80,13 @@ class ImageDataset(torch.utils.data.Dataset):
                 f"{len(self)} samples with validation_fraction={validation_fraction} "
                 "are too few; increase either, or set early_stopping=False."
             ) from error
-        return self.subset(train), self.subset(valid)
+        parts = self.subset(train), self.subset(valid)
+        if not all(part.mean_weight() for part in parts):
+            raise ValueError(
+                "early_stopping=True needs samples of positive sample_weight in the "
+                "training and in the validation part; set early_stopping=False."
+            )
+        return parts
 
     def mean_weight(self):
         """Give the mean sample weight, 1 without weights."""
@@ -133,5 +139,16 @@ class BatchIterator:
         for positions in order.to(self.dataset.device).tensor_split(len(self)):
             batch = self.dataset.batch(positions)
             if self.augmentation is not None:
-                batch = batch._replace(images=self.augmentation(batch.images))
+                batch = batch._replace(images=self._augment(batch.images))
             yield batch
+
+    def _augment(self, images):
+        augmented = self.augmentation(images)
+        if not isinstance(augmented, torch.Tensor) or augmented.shape != images.shape:
+            is_tensor = isinstance(augmented, torch.Tensor)
+            got = tuple(augmented.shape) if is_tensor else type(augmented).__name__
+            raise ValueError(
+                "augmentation must map a tensor of images to one of the same shape, "
+                f"{tuple(images.shape)}, got {got}."
+            )
+        return augmented

@@ -7,11 +7,11 @@ import torch
 
 from skcaps.estimators import _inputs, _targets
 from skcaps.estimators._objective import draw_each_label
-from skcaps.estimators._prediction import PREDICTION_BATCH
+from skcaps.estimators._prediction import PREDICTION_BATCH, PredictionMixin
 from skcaps.functional import mask_by_label
 
 
-class DrawingMixin:
+class DrawingMixin(PredictionMixin):
     """The methods that need a decoder."""
 
     def reconstruct(self, X, y=None):
@@ -39,7 +39,7 @@ class DrawingMixin:
             `y` holds an unknown label.
         """
         poses = self.poses(X)
-        drawn = self._draw(poses, self._encode(self._decide(poses) if y is None else y))
+        drawn = self._draw(poses, self._encode(poses, y))
         return _inputs.like_input(drawn, X, self._layout)
 
     def reconstruction_error(self, X, y=None):
@@ -109,12 +109,13 @@ class DrawingMixin:
         Sabour, Frosst, Hinton (2017), section 5.1 and figure 4.
         """
         poses = self.poses(X)
-        if not 0 <= dimension < poses.shape[2]:
+        if dimension not in range(poses.shape[2]):
             raise ValueError(
                 f"dimension must be from 0 to {poses.shape[2] - 1}, got {dimension}."
             )
-        y = self._encode(self._decide(poses) if y is None else y)
-        values = np.asarray(values, dtype=poses.dtype)
+        dimension = int(dimension)
+        y = self._encode(poses, y)
+        values = np.atleast_1d(np.asarray(values, dtype=poses.dtype))
         swept = np.repeat(poses[:, None], len(values), axis=1)
         swept[..., dimension] += values[:, None]
         drawn = self._draw(
@@ -122,8 +123,15 @@ class DrawingMixin:
         )
         return drawn.numpy().reshape(len(poses), len(values), *drawn.shape[1:])
 
-    def _encode(self, y):
+    def _encode(self, poses, y):
+        """Check the classes to draw, by default those that the poses say."""
+        if y is None:
+            y = self._decide(poses)
         y = _targets.check_same_kind(_inputs.to_numpy(y), self._multilabel)
+        if len(y) != len(poses):
+            raise ValueError(
+                f"y must name the classes to draw of {len(poses)} images, got {len(y)}."
+            )
         return _targets.encode(y, self.classes_, self._multilabel)
 
     @torch.inference_mode()

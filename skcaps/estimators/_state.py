@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -53,8 +54,16 @@ def restore_network(architecture, weights) -> CapsuleNetwork:
 def get_state(state: dict) -> dict:
     """Replace the network in an estimator's state by its weights."""
     kept = {name: value for name, value in state.items() if name not in _NOT_PICKLED}
-    if "network_" in state:
-        kept["_weights"] = to_arrays(state["network_"])
+    if "network_" not in state:
+        return kept
+    kept["_weights"] = to_arrays(state["network_"])
+    stem = state["_architecture"]["stem"]
+    if isinstance(stem, torch.nn.Module):
+        # Loadable where there is no GPU; one object, so that it is pickled once.
+        on_cpu = copy.deepcopy(stem).cpu()
+        kept["_architecture"] = {**state["_architecture"], "stem": on_cpu}
+        if state["stem"] is stem:
+            kept["stem"] = on_cpu
     return kept
 
 

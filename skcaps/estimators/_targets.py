@@ -31,6 +31,7 @@ def check_targets(y):
     ValueError
         If `y` is continuous, or has several columns that are no indicator.
     """
+    _check_one_kind(y)
     check_classification_targets(y)
     kind = type_of_target(y, input_name="y")
     if kind == "multilabel-indicator":
@@ -43,6 +44,30 @@ def check_targets(y):
             "fit one classifier for each column with MultiOutputClassifier."
         )
     return column_or_1d(y, warn=True), False
+
+
+def _check_one_kind(y) -> None:
+    """Raise a ValueError for labels that cannot be sorted."""
+    if not isinstance(y, np.ndarray) or y.dtype != object or y.ndim != 1:
+        return
+    if len({isinstance(label, str) for label in y}) > 1:
+        raise ValueError(
+            "y must hold labels of one kind, got strings and other labels; convert "
+            "them with y.astype(str)."
+        )
+
+
+def check_loss(loss: str, is_multilabel: bool) -> None:
+    """Raise a ValueError for a loss that does not train lengths towards 0.5 and above.
+
+    Cross entropy makes the classes of an image share one, so that none of several is
+    longer than 0.5.
+    """
+    if is_multilabel and loss == "cross_entropy":
+        raise ValueError(
+            'loss="cross_entropy" needs one class for each image, and y is an '
+            'indicator of several; use loss="margin".'
+        )
 
 
 def check_same_kind(y, is_multilabel: bool):
@@ -93,7 +118,8 @@ def encode(y, classes, is_multilabel: bool):
     if len(unknown):
         raise ValueError(
             f"y has labels {unknown.tolist()} that are not in classes "
-            f"{np.asarray(classes).tolist()}; pass all classes to the first call."
+            f"{np.asarray(classes).tolist()}, which the first call to fit or "
+            "partial_fit has set."
         )
     return np.searchsorted(classes, y).astype(np.int64)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, EpochTimer, LRScheduler
+from skorch.callbacks.scoring import ScoringBase
 from skorch.helper import predefined_split
 from tqdm.auto import tqdm
 
@@ -15,6 +17,7 @@ from skcaps.estimators._dataset import BatchIterator
 
 # With learning_rate_decay="auto" the rate ends at this share of where it started.
 _AUTO_DECAY = 0.01
+_SECONDS_BETWEEN_LOSSES = 1.0
 
 
 class StopTraining(Exception):
@@ -61,14 +64,17 @@ class CapsuleNet(NeuralNet):
         if training:
             (group,) = self.optimizer_.param_groups
             self.history.record("learning_rate", group["lr"])
-        totals = 0.0
+        totals = torch.zeros(2, device=self.device)
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch)
             totals = totals + len(batch.images) * step["means"]
             self.notify("on_batch_end", batch=batch, training=training, **step)
         loss, accuracy = (totals / len(iterator.dataset)).tolist()
-        self.history.record(f"{prefix}_loss", loss)
+        name = f"{prefix}_loss"
+        before = [row[name] for row in list(self.history) if name in row]
+        self.history.record(name, loss)
+        self.history.record(f"{name}_best", loss < min(before, default=math.inf))
         self.history.record(f"{prefix}_accuracy", accuracy)
 
     def train_step_single(self, batch, **fit_params):
@@ -92,24 +98,32 @@ class CapsuleNet(NeuralNet):
 
     def notify(self, method_name, **kwargs):
         """Tell the callbacks; one that raises KeyboardInterrupt wants to stop."""
-        try:
-            super().notify(method_name, **kwargs)
-        except KeyboardInterrupt as interrupt:
-            raise StopTraining from interrupt
+        getattr(self, method_name)(self, **kwargs)
+        for _, callback in self.callbacks_:
+            try:
+                getattr(callback, method_name)(self, **kwargs)
+            except KeyboardInterrupt as interrupt:
+                # Progress does not stop the training; it was the user.
+                if isinstance(callback, Progress):
+                    raise
+                raise StopTraining from interrupt
 
     def train(self, dataset, epochs):
         """Train for some epochs, or until a callback stops.
 
         Unlike skorch's `partial_fit`, it lets the user's own interrupt through.
         """
-        self.notify("on_train_begin", X=dataset, y=None)
-        with contextlib.suppress(StopTraining):
-            self.fit_loop(dataset, epochs=epochs)
-        self.notify("on_train_end", X=dataset, y=None)
-        self.module_.eval()
+        self.n_epochs_asked = epochs
+        try:
+            with contextlib.suppress(StopTraining):
+                self.notify("on_train_begin", X=dataset, y=None)
+                self.fit_loop(dataset, epochs=epochs)
+            self.notify("on_train_end", X=dataset, y=None)
+        finally:
+            self.module_.eval()
 
     def epochs(self):
-        """Give what was recorded, as a list of plain dicts, one for each epoch."""
+        """Give what was recorded, one plain dict for each whole epoch."""
         kept = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
         return [
             {
@@ -119,6 +133,7 @@ class CapsuleNet(NeuralNet):
                 "duration": row["dur"],
             }
             for row in self.history
+            if "dur" in row
         ]
 
 
@@ -128,22 +143,30 @@ class Progress(Callback):
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         """Open the bar."""
         batches = len(net.get_iterator(X, training=True))
-        self.bar_ = tqdm(total=net.max_epochs * batches, unit="batch")
+        self.bar_ = tqdm(total=net.n_epochs_asked * batches, unit="batch")
+        self.first_ = len(net.history)
+        self.shown_ = time.monotonic()
 
-    def on_batch_end(self, net, batch=None, training=None, **kwargs):
-        """Move on by one batch."""
-        if training:
-            self.bar_.update()
+    def on_batch_end(self, net, means=None, training=None, **kwargs):
+        """Move on by one batch, and show its loss now and then."""
+        if not training:
+            return
+        self.bar_.update()
+        # Reading a loss makes a GPU wait.
+        if time.monotonic() - self.shown_ > _SECONDS_BETWEEN_LOSSES:
+            self._show(net, *means.tolist())
 
     def on_epoch_end(self, net, **kwargs):
         """Show what the epoch reached."""
         row = net.history[-1]
         part = "valid" if "valid_loss" in row else "train"
-        self.bar_.set_description(f"epoch {row['epoch']}/{net.max_epochs}")
-        self.bar_.set_postfix(
-            loss=f"{row[f'{part}_loss']:.4f}",
-            accuracy=f"{row[f'{part}_accuracy']:.4f}",
-        )
+        self._show(net, row[f"{part}_loss"], row[f"{part}_accuracy"])
+
+    def _show(self, net, loss, accuracy):
+        epoch = len(net.history) - self.first_
+        self.bar_.set_description(f"epoch {epoch}/{net.n_epochs_asked}", refresh=False)
+        self.bar_.set_postfix(loss=f"{loss:.4f}", accuracy=f"{accuracy:.4f}")
+        self.shown_ = time.monotonic()
 
     def on_train_end(self, net, **kwargs):
         """Close the bar."""
@@ -178,6 +201,10 @@ class EpochReport(Callback):
         if self.tasks.end():
             raise KeyboardInterrupt
 
+    def on_train_end(self, net, **kwargs):
+        """Close the task of an epoch that was stopped half-way."""
+        self.tasks.end()
+
 
 def build_net(network, objective, params, *, device, n_batches, valid, tasks):
     """Make the skorch net that trains a network as an estimator's parameters say.
@@ -201,10 +228,12 @@ def build_net(network, objective, params, *, device, n_batches, valid, tasks):
     net : CapsuleNet
         Initialized.
     """
-    callbacks = [FiniteLoss()]
+    callbacks = [FiniteLoss(), *[Progress()] * bool(params["verbose"])]
+    callbacks += check_callbacks(params["callbacks"])
     if tasks is not None:
-        callbacks += [_decay(params, n_batches), *_stopping(params, valid)]
-        callbacks += [Progress()] * bool(params["verbose"]) + [EpochReport(tasks)]
+        # What may stop the training comes last, so that all others see the last epoch.
+        callbacks += [_decay(params, n_batches), EpochReport(tasks)]
+        callbacks += _stopping(params, valid)
     net = CapsuleNet(
         network,
         objective,
@@ -214,12 +243,39 @@ def build_net(network, objective, params, *, device, n_batches, valid, tasks):
         max_epochs=params["max_epochs"],
         batch_size=params["batch_size"],
         train_split=None if valid is None else predefined_split(valid),
-        callbacks=callbacks + list(params["callbacks"] or ()),
+        callbacks=callbacks,
         augmentation=params["augmentation"],
         device=device,
         verbose=0,
     )
     return net.initialize()
+
+
+def check_callbacks(callbacks):
+    """Give the user's callbacks as a list.
+
+    Raises
+    ------
+    TypeError
+        If one is no skorch callback, or one that scores predictions, which skorch can
+        only do for its own data sets.
+    """
+    callbacks = list(callbacks or ())
+    for item in callbacks:
+        callback = item[1] if isinstance(item, tuple) and len(item) == 2 else item
+        kind = callback if isinstance(callback, type) else type(callback)
+        if not issubclass(kind, Callback):
+            raise TypeError(
+                "callbacks must hold skorch callbacks, or pairs of a name and one, got "
+                f"{item!r}."
+            )
+        if issubclass(kind, ScoringBase):
+            raise TypeError(
+                f"callbacks must not hold {kind.__name__}, since skorch cannot score "
+                "capsule lengths; read net.history[-1] in a callback of your own: it "
+                "has the loss and the accuracy of training and validation."
+            )
+    return callbacks
 
 
 def _decay(params, n_batches):

@@ -139,7 +139,7 @@ class PoseSweepDisplay:
         check_is_fitted(estimator)
         y = estimator.predict(X) if y is None else np.asarray(_inputs.to_numpy(y))
         if dimension is None:
-            dimension = range(estimator.pose_dim)
+            dimension = range(estimator._architecture["pose_dim"])
         dimensions = [int(d) for d in np.atleast_1d(dimension)]
         swept = np.stack(
             [estimator.sweep_pose(X, d, values, y) for d in dimensions], axis=1

@@ -99,7 +99,8 @@ class CapsuleNetwork(nn.Module):
         in_parts = torch.is_grad_enabled() and images.device.type == "cpu"
         if not in_parts or not isinstance(self.stem, CapsNetStem):
             return (images,)
-        return images.split(_IMAGES_AT_A_TIME)
+        parts: Sequence[Tensor] = images.split(_IMAGES_AT_A_TIME)
+        return parts
 
     def route(self, poses: Tensor) -> Routed:
         """Give the class capsules from primary capsules."""

@@ -195,13 +195,31 @@ class CustomStem(nn.Module):
         features: Tensor = self.module(images)
         return features
 
+    def train(self, mode: bool = True) -> CustomStem:
+        """Set the mode; a part whose parameters are all frozen stays in evaluation.
+
+        Training would move the running statistics of a frozen batch normalisation.
+        """
+        super().train(mode)
+        for part in self.module.modules():
+            parameters = list(part.parameters())
+            if parameters and not any(p.requires_grad for p in parameters):
+                part.eval()
+        return self
+
     @torch.no_grad()
     def _probe(self, image_shape: tuple[int, int, int]) -> tuple[int, ...]:
-        was_training = self.module.training
-        reference = next(self.module.parameters(), torch.zeros(()))
-        images = reference.new_zeros((1, *image_shape))
-        features = self.module.eval()(images)
-        self.module.train(was_training)
+        modes = [(part, part.training) for part in self.module.modules()]
+        try:
+            reference = next(self.module.parameters(), torch.zeros(()))
+            features = self.module.eval()(reference.new_zeros((1, *image_shape)))
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(
+                "stem must map images of shape (channels, height, width) = "
+                f"{tuple(image_shape)} to feature maps, but it raised: {error}"
+            ) from error
+        for part, was_training in modes:
+            part.training = was_training
         if not isinstance(features, Tensor) or features.ndim != 4:
             shape = getattr(features, "shape", None)
             got = type(features).__name__ if shape is None else tuple(shape)

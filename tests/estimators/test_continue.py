@@ -1,5 +1,8 @@
+import signal
+
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
 
 from ._small import X, Y, assert_same_weights, make, weights_of
 
@@ -57,3 +60,72 @@ def test_partial_fit_rejects():
         clf.partial_fit(X, Y + 1)
     with pytest.raises(ValueError, match="y must be a vector of labels, as in"):
         clf.partial_fit(X, np.eye(3, dtype=int)[Y])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"pose_dim": 4},
+        {"routing": "uniform", "decoder": None},
+        {"precision": "float64"},
+    ],
+)
+@pytest.mark.parametrize("again", ["fit", "partial_fit"])
+def test_the_network_cannot_be_changed(changed, again):
+    clf = make(warm_start=True).fit(X, Y).set_params(**changed)
+    names = ", ".join(changed)
+    with pytest.raises(ValueError, match=f"The parameters {names} have changed"):
+        getattr(clf, again)(X, Y)
+
+
+def test_partial_fit_follows_new_training_parameters():
+    clf = make().partial_fit(X, Y, classes=[0, 1, 2])
+    net = clf.net_
+    assert clf.partial_fit(X, Y).net_ is net
+    clf.set_params(learning_rate=1e-12).partial_fit(X, Y)
+    before = weights_of(clf)["layers.0.weight"]
+    clf.partial_fit(X, Y)
+    np.testing.assert_allclose(weights_of(clf)["layers.0.weight"], before, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_what_fails_leaves_the_classifier_as_it_was(method):
+    clf = make().fit(X, Y)
+    attributes = dict(vars(clf))
+    with pytest.raises(ValueError, match="labels of one kind"):
+        getattr(clf, method)(X, np.array(["a", *Y[1:]], dtype=object))
+    assert vars(clf) == attributes
+    clf.set_params(hidden_capsules=((3,),))
+    with pytest.raises(ValueError, match="hidden_capsules must hold a pair"):
+        clf.fit(X, Y > 0)
+    np.testing.assert_array_equal(clf.classes_, [0, 1, 2])
+    assert clf.predict(X).shape == Y.shape
+
+
+def test_what_fails_at_first_is_not_fitted():
+    clf = make(learning_rate=1e30)
+    with pytest.raises(ValueError, match="loss became"):
+        clf.fit(X, Y)
+    with pytest.raises(NotFittedError):
+        clf.predict(X)
+
+
+def interrupt_in_batch(number):
+    """Make an augmentation during which the user presses the keys."""
+    seen = []
+
+    def augmentation(images):
+        seen.append(images)
+        if len(seen) == number:
+            signal.raise_signal(signal.SIGINT)
+        return images
+
+    return augmentation
+
+
+def test_an_interrupt_keeps_what_was_trained():
+    clf = make(max_epochs=3, batch_size=90, augmentation=interrupt_in_batch(2))
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(X, Y)
+    assert clf.n_epochs_ == len(clf.history_) == 1
+    assert clf.predict(X).shape == Y.shape

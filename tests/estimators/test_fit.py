@@ -316,3 +316,36 @@ def test_scikit_learn_callbacks(stop_after, epochs):
     assert recorder.ended.count("epoch") == epochs
     assert len(recorder.begun) == len(recorder.ended) == epochs + 1
     assert recorder.ended[-1] != "epoch"
+
+
+def test_cross_entropy_is_for_one_class_an_image():
+    indicator = np.eye(3, dtype=int)[Y]
+    with pytest.raises(ValueError, match=r"needs one class.*use loss=.margin."):
+        make(loss="cross_entropy").fit(X, indicator)
+
+
+def test_early_stopping_needs_weight_in_both_parts():
+    weights = np.zeros(len(Y))
+    weights[0] = 1
+    with pytest.raises(ValueError, match="samples of positive sample_weight"):
+        make(early_stopping=True).fit(X, Y, weights)
+
+
+def test_read_only_weights():
+    weights = np.ones(len(Y))
+    weights.flags.writeable = False
+    assert_same_weights(make().fit(X, Y, weights), make().fit(X, Y, np.ones(len(Y))))
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "got"),
+    [
+        (lambda images: None, "NoneType"),
+        (lambda images: images[..., 1:], r"\(90, 1, 8, 7\)"),
+        (lambda images: images.numpy(), "ndarray"),
+    ],
+)
+def test_augmentation_keeps_the_shape(augmentation, got):
+    message = rf"same shape, \(90, 1, 8, 8\), got {got}"
+    with pytest.raises(ValueError, match=message):
+        make(augmentation=augmentation, batch_size=90).fit(X, Y)

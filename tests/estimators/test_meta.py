@@ -31,15 +31,23 @@ def is_distribution(proba):
 
 
 def test_grid_search_is_the_same_in_parallel():
-    grid = {"pose_dim": [4, 8], "learning_rate": [1e-3]}
-    scores = []
-    for n_jobs in (1, 2):
-        search = GridSearchCV(
-            make(max_epochs=1), grid, cv=2, n_jobs=n_jobs, scoring="neg_log_loss"
-        ).fit(X, Y)
-        scores.append(search.cv_results_["mean_test_score"])
-        assert search.predict(X).shape == Y.shape
-    np.testing.assert_array_equal(*scores)
+    estimator = CapsNetClassifier(
+        conv_channels=16, primary_capsules=4, max_epochs=2, random_state=0
+    )
+    grid = {"routing_iterations": [1, 2, 3]}
+    one, two = (
+        GridSearchCV(estimator, grid, cv=2, n_jobs=n, scoring="neg_log_loss").fit(X, Y)
+        for n in (1, 2)
+    )
+    scores = [
+        name for name in one.cv_results_ if "score" in name and "time" not in name
+    ]
+    assert len(scores) == 5
+    for name in scores:
+        np.testing.assert_array_equal(one.cv_results_[name], two.cv_results_[name])
+    assert len(set(one.cv_results_["mean_test_score"])) == 3
+    assert one.best_params_ == two.best_params_
+    np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
 
 
 def test_pipeline_with_scaler():

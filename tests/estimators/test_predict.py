@@ -149,3 +149,14 @@ def test_without_decoder_nothing_is_drawn():
     for draw in (clf.reconstruct, clf.reconstruction_error):
         with pytest.raises(ValueError, match="no decoder; fit it with decoder="):
             draw(X)
+
+
+def test_labels_to_draw_are_one_for_each_image(fitted):
+    with pytest.raises(ValueError, match="classes to draw of 4 images, got 3"):
+        fitted.reconstruct(X[:4], Y[:3])
+
+
+def test_a_single_value_to_sweep(fitted):
+    assert fitted.sweep_pose(X[:2], 0, 0.1).shape == (2, 1, 1, 8, 8)
+    with pytest.raises(ValueError, match=r"from 0 to 15, got 0\.5"):
+        fitted.sweep_pose(X[:2], 0.5, 0.1)

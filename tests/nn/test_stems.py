@@ -211,3 +211,26 @@ def test_custom_stem_rejects_what_gives_no_maps(trunk, got):
     message = f"feature maps with four axes, got {got}; cut the trunk"
     with pytest.raises(ValueError, match=re.escape(message)):
         CustomStem(trunk, (3, 8, 8))
+
+
+def _frozen_trunk():
+    trunk = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5))
+    return trunk.requires_grad_(False)
+
+
+def test_frozen_parts_of_a_stem_stay_in_evaluation():
+    stem = CustomStem(nn.Sequential(_frozen_trunk(), nn.Conv2d(4, 8, 3)), (1, 9, 9))
+    stem.train()
+    assert stem.training
+    assert not any(part.training for part in stem.module[0].modules())
+    assert stem.module[1].training
+    before = stem.module[0][1].running_mean.clone()
+    images = torch.rand(5, 1, 9, 9)
+    assert_close(stem(images), stem(images), rtol=0, atol=0)
+    assert_close(stem.module[0][1].running_mean, before, rtol=0, atol=0)
+
+
+def test_custom_stem_says_which_images_it_was_given():
+    message = r"\(channels, height, width\) = \(1, 9, 9\).*but it raised"
+    with pytest.raises(ValueError, match=message):
+        CustomStem(nn.Conv2d(3, 8, 3), (1, 9, 9))
