@@ -195,6 +195,16 @@ def test_shift_uses_all_offsets_alike(side, max_shift, limit):
     assert_close(places.sum() - places[reach, reach].sum(), torch.tensor(0.0))
 
 
+@pytest.mark.parametrize("axis", [2, 3])
+def test_shift_limits_each_axis_by_its_own_side(axis):
+    row = torch.arange(1.0, 10.0).expand(500, 1, 1, 9)
+    images = row if axis == 3 else row.mT
+    changed = augment("shift", images)
+    # A row of pixels moves along itself and never away, which would leave nothing.
+    middles = changed.flatten(1)[:, 4]
+    assert middles.unique().tolist() == [3, 4, 5, 6, 7]
+
+
 def test_shift_moves_all_channels_alike():
     images = digits().expand(-1, 3, -1, -1)
     changed = augment("shift", images)

@@ -228,3 +228,9 @@ def test_only_sides_of_7_lose_a_patch(monkeypatch, height, has_patch):
     rows_differ = (changed - changed[:, :, :1]).abs().amax(dim=(1, 2, 3)) > 0.5
     # The patch always leaves the first row, and the ink under some of it.
     assert rows_differ.tolist() == [has_patch] * 50
+
+
+def test_interpolation_does_not_exceed_1():
+    # The four weights of a place may add up to one rounding more than 1.
+    images = torch.ones(200, 1, 33, 33)
+    assert efficient_augmentation(images).max() == 1
