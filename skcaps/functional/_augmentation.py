@@ -115,9 +115,9 @@ def efficient_augmentation(images: Tensor) -> Tensor:
     References
     ----------
     Mazzia, Salvetti, Chiaberge (2021). "Efficient-CapsNet: capsule network with
-    self-attention routing", section 4 and the released code, which took it from
-    Byerly, Kalganova, Dear (2021), "No routing needed between capsules".
-    arXiv:2101.12491, arXiv:2001.09136.
+    self-attention routing". arXiv:2101.12491; ``utils/pre_process_mnist.py`` of the
+    code released with it, which took the steps from Byerly, Kalganova, Dear (2021).
+    "No routing needed between capsules". arXiv:2001.09136.
 
     Examples
     --------
@@ -203,7 +203,8 @@ def crop_jitter(
     References
     ----------
     Mazzia, Salvetti, Chiaberge (2021). "Efficient-CapsNet: capsule network with
-    self-attention routing", section 4. arXiv:2101.12491.
+    self-attention routing". arXiv:2101.12491; ``utils/pre_process_smallnorb.py`` of
+    the code released with it.
 
     Sabour, Frosst, Hinton (2017). "Dynamic routing between capsules", section 7.
     arXiv:1710.09829.
