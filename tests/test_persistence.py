@@ -74,6 +74,7 @@ def assert_same(loaded, estimator, X):
     [
         {},
         {"precision": "float64"},
+        {"augmentation": "efficient"},
         {"decoder": None, "class_weight": {0: 1, 1: 2.5, 2: np.float32(0.1)}},
         {"class_weight": "balanced", "image_shape": [8, 8], "pose_dim": np.int64(4)},
         {"hidden_capsules": ((5, 6),), "device": torch.device("cpu")},

@@ -65,9 +65,12 @@ class CapsNetClassifier(BaseCapsuleClassifier):
         Epochs without improvement before training stops early.
     tol : float, default=1e-4
         Fall of the held-out loss that counts as improvement.
-    augmentation : callable, default=None
-        Maps a tensor of training images (batch, channels, height, width), values from
-        0 to 1, to the images trained on.
+    augmentation : {"shift", "efficient", "crop_jitter"}, callable or None, default=None
+        Changes the training images of every batch at random: "shift" by up to 2 pixels
+        (CapsNet on MNIST), "efficient" rotates, shifts, squeezes and erases
+        (Efficient-CapsNet on MNIST), "crop_jitter" crops and changes brightness and
+        contrast (smallNORB); see `skcaps.functional`. A callable maps a tensor
+        (batch, channels, height, width), values from 0 to 1, to the images trained on.
     class_weight : dict, list of dict or "balanced", default=None
         Weights of the classes; "balanced" makes them inverse to their frequency.
     warm_start : bool, default=False

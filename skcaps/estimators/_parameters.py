@@ -9,7 +9,7 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcaps.estimators._machine import PRECISIONS
-from skcaps.functional import LOSSES, ROUTINGS
+from skcaps.functional import AUGMENTATIONS, LOSSES, ROUTINGS
 from skcaps.nn import DECODERS
 
 _POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
@@ -38,7 +38,7 @@ COMMON_CONSTRAINTS = {
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "n_iter_no_change": [_POSITIVE_INTEGER],
     "tol": [_NOT_NEGATIVE],
-    "augmentation": [callable, None],
+    "augmentation": [StrOptions(set(AUGMENTATIONS)), callable, None],
     "class_weight": [StrOptions({"balanced"}), dict, list, None],
     "warm_start": ["boolean"],
     "callbacks": [list, tuple, None],

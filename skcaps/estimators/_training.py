@@ -14,6 +14,7 @@ from skorch.helper import predefined_split
 from tqdm.auto import tqdm
 
 from skcaps.estimators._dataset import BatchIterator
+from skcaps.functional import AUGMENTATIONS
 
 # With learning_rate_decay="auto" the rate ends at this share of where it started.
 _AUTO_DECAY = 0.01
@@ -244,7 +245,7 @@ def build_net(network, objective, params, *, device, n_batches, valid, tasks):
         batch_size=params["batch_size"],
         train_split=None if valid is None else predefined_split(valid),
         callbacks=callbacks,
-        augmentation=params["augmentation"],
+        augmentation=_augmentation(params),
         device=device,
         verbose=0,
     )
@@ -276,6 +277,11 @@ def check_callbacks(callbacks):
                 "has the loss and the accuracy of training and validation."
             )
     return callbacks
+
+
+def _augmentation(params):
+    chosen = params["augmentation"]
+    return AUGMENTATIONS[chosen] if isinstance(chosen, str) else chosen
 
 
 def _decay(params, n_batches):

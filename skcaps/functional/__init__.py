@@ -1,5 +1,11 @@
 """Capsule mathematics as pure functions: tensors in, tensors out, no state."""
 
+from skcaps.functional._augmentation import (
+    AUGMENTATIONS,
+    crop_jitter,
+    efficient_augmentation,
+    random_shift,
+)
 from skcaps.functional._lengths import lengths
 from skcaps.functional._losses import (
     LOSSES,
@@ -27,20 +33,24 @@ from skcaps.functional._squash import SQUASHES, squash, squash_exp
 from skcaps.functional._votes import votes
 
 __all__ = [
+    "AUGMENTATIONS",
     "LOSSES",
     "ROUTINGS",
     "SQUASHES",
     "MaskedLabels",
     "Routed",
     "Routing",
+    "crop_jitter",
     "cross_entropy_loss",
     "dynamic_routing",
+    "efficient_augmentation",
     "learned_routing",
     "lengths",
     "margin_loss",
     "mask_by_label",
     "mask_by_length",
     "mask_each_label",
+    "random_shift",
     "reconstruction_loss",
     "self_attention_routing",
     "spread_loss",

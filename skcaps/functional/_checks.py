@@ -26,3 +26,17 @@ def check_poses(poses: Tensor, weight: Tensor) -> None:
             f"poses must have shape (batch, {caps_in}, {dim_in}), "
             f"got {tuple(poses.shape)}."
         )
+
+
+def check_images(images: Tensor) -> None:
+    """Raise unless `images` is a batch of images of floating point."""
+    if images.ndim != 4:
+        raise ValueError(
+            "images must have shape (batch, channels, height, width), "
+            f"got {tuple(images.shape)}."
+        )
+    if not images.is_floating_point():
+        raise TypeError(
+            "images must be of floating point, with values from 0 to 1, "
+            f"got {images.dtype}; divide uint8 images by 255."
+        )

@@ -4,7 +4,10 @@ import os
 import numpy as np
 import pytest
 import torch
+from sklearn.utils._param_validation import InvalidParameterError
 from skorch.callbacks import Callback
+
+from skcaps.functional import AUGMENTATIONS
 
 from ._small import X, Y, assert_same_weights, differ, make, make_capsnet, weights_of
 
@@ -224,6 +227,34 @@ def test_random_augmentation_is_reproducible():
     assert_same_weights(
         make(augmentation=augment).fit(X, Y), make(augmentation=augment).fit(X, Y)
     )
+
+
+@pytest.mark.parametrize("factory", [make, make_capsnet])
+@pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
+def test_named_augmentation(factory, name):
+    one = factory(augmentation=name).fit(X, Y)
+    torch.rand(3)
+    assert_same_weights(one, factory(augmentation=name).fit(X, Y))
+    assert_same_weights(one, factory(augmentation=AUGMENTATIONS[name]).fit(X, Y))
+    assert differ(one, factory().fit(X, Y))
+
+
+@pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
+def test_named_augmentation_of_rows(name):
+    clf = make(augmentation=name, precision="float64").fit(X[:, 20:27], Y)
+    assert clf.image_shape_ == (1, 1, 7)
+    assert math.isfinite(clf.loss_curve_[0])
+    clf.partial_fit(X[:, 20:27], Y)
+    assert clf.n_epochs_ == 2
+
+
+@pytest.mark.parametrize("value", ["flip", 3])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_unknown_augmentation(value, method):
+    with pytest.raises(InvalidParameterError, match="augmentation") as caught:
+        getattr(make(augmentation=value), method)(X, Y)
+    for name in AUGMENTATIONS:
+        assert repr(name) in str(caught.value)
 
 
 def test_interrupt_by_the_user_passes_through():
