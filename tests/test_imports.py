@@ -17,7 +17,6 @@ MAY_IMPORT = {
     "estimators": NETWORKS,
     "inspection": NETWORKS | {"inspection"},
     "persistence": NETWORKS | {"persistence"},
-    "testing": NETWORKS | {"testing"},
     "datasets": {"datasets"},
 }
 MAY_IMPORT["__init__"] = set(MAY_IMPORT)
