@@ -12,6 +12,13 @@ def check_option(name: str, value: object, options: Collection[str]) -> None:
         raise ValueError(f"{name} must be one of {sorted(options)}, got {value!r}.")
 
 
+def check_positive(**numbers: object) -> None:
+    """Raise a ValueError unless every number is a positive integer."""
+    for name, number in numbers.items():
+        if not isinstance(number, Integral) or int(number) < 1:
+            raise ValueError(f"{name} must be a positive integer, got {number!r}.")
+
+
 def check_counts(name: str, counts: object, meaning: str) -> None:
     """Raise a ValueError unless `counts` is a sequence of positive integers."""
     if _are_counts(counts):

@@ -147,6 +147,8 @@ def efficient_capsnet_geometry(
     >>> [layer.output for layer in efficient_capsnet_geometry(28, 28)]
     [(24, 24), (22, 22), (20, 20), (9, 9), (1, 1)]
     """
+    if n_convolutions < 1:
+        raise ValueError(f"n_convolutions must be at least 1, got {n_convolutions}.")
     return _both_axes(height, width, lambda side: _efficient_axis(side, n_convolutions))
 
 

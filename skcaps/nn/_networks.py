@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from skcaps.functional import Routed
 from skcaps.nn._capsules import CapsuleLayer
-from skcaps.nn._checks import check_counts, check_hidden_capsules
+from skcaps.nn._checks import check_counts, check_hidden_capsules, check_positive
 from skcaps.nn._decoders import DECODERS
 from skcaps.nn._geometry import (
     ConvGeometry,
@@ -189,6 +190,14 @@ def capsnet(
     6804224
     """
     _check_sizes(image_shape, n_classes)
+    check_positive(
+        conv_channels=conv_channels,
+        kernel_size=kernel_size,
+        primary_capsules=primary_capsules,
+        primary_dim=primary_dim,
+        pose_dim=pose_dim,
+        routing_iterations=routing_iterations,
+    )
     if isinstance(stem, nn.Module):
         custom = CustomStem(stem, image_shape)
         conv_channels, *sides = custom.out_shape
@@ -281,6 +290,13 @@ def efficient_capsnet(
     161824
     """
     _check_sizes(image_shape, n_classes)
+    check_positive(
+        primary_dim=primary_dim,
+        pose_dim=pose_dim,
+        routing_iterations=routing_iterations,
+    )
+    if primary_capsules != "auto":
+        check_positive(primary_capsules=primary_capsules)
     check_counts(
         "conv_channels", conv_channels, "the channels of one or more convolutions"
     )
@@ -363,9 +379,10 @@ def _published_norm(image_shape: ImageShape) -> str:
 
 
 def _check_sizes(image_shape: ImageShape, n_classes: int) -> None:
-    if len(image_shape) != 3 or min(image_shape) < 1:
+    whole = all(isinstance(side, Integral) for side in image_shape)
+    if len(image_shape) != 3 or not whole or min(image_shape) < 1:
         raise ValueError(
-            "image_shape must be (channels, height, width) with positive numbers, got "
+            "image_shape must be (channels, height, width) with positive integers, got "
             f"{tuple(image_shape)}."
         )
     if n_classes < 2:

@@ -180,3 +180,8 @@ def test_rejects_empty_images(rule, size):
         ValueError, match=f"at least 1x1 pixels, got {size[0]}x{size[1]}"
     ):
         rule(*size)
+
+
+def test_efficient_needs_a_convolution():
+    with pytest.raises(ValueError, match="n_convolutions must be at least 1, got 0"):
+        efficient_capsnet_geometry(28, 28, n_convolutions=0)

@@ -265,9 +265,11 @@ def test_same_seed_same_network(name):
 
 
 @each_network
-@pytest.mark.parametrize("shape", [(1, 0, 5), (0, 5, 5), (5, 5), (1, 1, 5, 5)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(1, 28.0, 28), (1, 0, 5), (0, 5, 5), (5, 5), (1, 1, 5, 5)], ids=str
+)
 def test_rejects_image_shape(name, shape):
-    message = "image_shape must be (channels, height, width) with positive numbers"
+    message = "image_shape must be (channels, height, width) with positive integers"
     with pytest.raises(ValueError, match=re.escape(f"{message}, got {shape}.")):
         BUILDERS[name](shape, 3)
 
@@ -358,3 +360,22 @@ def test_parts_of_a_batch_do_not_show(monkeypatch):
     monkeypatch.setattr(_networks, "_IMAGES_AT_A_TIME", 2)
     for found, expected in zip(run(), whole, strict=True):
         assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@each_network
+@pytest.mark.parametrize(
+    "wrong",
+    [{"pose_dim": 0}, {"primary_dim": 1.5}, {"routing_iterations": 0}],
+    ids=str,
+)
+def test_rejects_what_is_no_positive_integer(name, wrong):
+    ((key, value),) = wrong.items()
+    message = f"{key} must be a positive integer, got {value}."
+    with pytest.raises(ValueError, match=re.escape(message)):
+        small(name, **wrong)
+
+
+@pytest.mark.parametrize("capsules", [0, "many"])
+def test_rejects_primary_capsules(capsules):
+    with pytest.raises(ValueError, match="primary_capsules must be a positive"):
+        efficient_capsnet((1, 12, 12), 3, primary_capsules=capsules)
