@@ -46,7 +46,7 @@ def as_images(X: ArrayLike) -> np.ndarray:
                 f"X has {shape[1]} features, which is no square image; pass images of "
                 "the shape (n_samples, height, width)."
             )
-        images = images.reshape(-1, side, side)
+        images = images.reshape(shape[0], side, side)
     if images.ndim != 3 or images.size == 0:
         raise ValueError(
             "X must hold at least one grey image, in the shape (n_samples, height, "

@@ -66,12 +66,12 @@ def ink_extents(images: np.ndarray, matrices: np.ndarray) -> np.ndarray:
             [ 0.,  2.]]])
     """
     height, width = images.shape[1:]
-    ink = np.asarray(images > 0)
+    ink: np.ndarray = np.greater(images, 0)
     # The corners of the ink's convex hull are among the ends of its rows.
     ends = np.stack([ink.argmax(2), width - 1 - ink[:, :, ::-1].argmax(2)], axis=2)
     rows = (np.arange(height) - (height - 1) / 2)[:, None]
     columns = ends - (width - 1) / 2
-    has_ink = ink.any(2)[:, None, :, None]
+    has_ink = np.asarray(ink.any(axis=2))[:, None, :, None]
     row_weights, column_weights = np.moveaxis(matrices, 2, 0)[..., None, None]
     places = row_weights * rows + column_weights * columns[:, None]
     lowest = np.where(has_ink, places, np.inf).min((2, 3))
@@ -79,7 +79,7 @@ def ink_extents(images: np.ndarray, matrices: np.ndarray) -> np.ndarray:
     # Interpolation spreads a pixel by less than one pixel in each direction.
     reach = np.abs(matrices).sum(2)
     extents = np.stack([lowest - reach, highest + reach], axis=2)
-    return np.where(ink.any((1, 2))[:, None, None], extents, 0.0)
+    return np.where(np.isfinite(extents), extents, 0.0)
 
 
 def warp(
