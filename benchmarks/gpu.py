@@ -222,7 +222,9 @@ def epoch_row(name, X, y, device, peaks):
 
 def load_images(n_train, data_home):
     try:
-        X, y = load_mnist(data_home=data_home, return_X_y=True)
+        X, y = load_mnist(
+            data_home=data_home, download_if_missing=False, return_X_y=True
+        )
     except (FileNotFoundError, ValueError):
         rng = np.random.default_rng(0)
         X = rng.integers(0, 256, (60_000, 784), dtype=np.uint8)

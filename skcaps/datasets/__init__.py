@@ -1,5 +1,21 @@
-"""Image data sets, read from local files into NumPy arrays."""
+"""Image data sets, published and generated, as NumPy arrays."""
 
+from skcaps.datasets._affnist import load_affnist
+from skcaps.datasets._affnist_like import make_affnist_like
 from skcaps.datasets._mnist import load_fashion_mnist, load_mnist
+from skcaps.datasets._multimnist import iter_multimnist, make_multimnist
+from skcaps.datasets._shift import pad_and_shift
+from skcaps.datasets._smallnorb import load_smallnorb
+from skcaps.datasets._viewpoints import novel_viewpoint_split
 
-__all__ = ["load_fashion_mnist", "load_mnist"]
+__all__ = [
+    "iter_multimnist",
+    "load_affnist",
+    "load_fashion_mnist",
+    "load_mnist",
+    "load_smallnorb",
+    "make_affnist_like",
+    "make_multimnist",
+    "novel_viewpoint_split",
+    "pad_and_shift",
+]

@@ -1,12 +1,21 @@
 """MNIST and Fashion-MNIST, from the four IDX files that each is published as."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from sklearn.utils import Bunch
 
+from skcaps.datasets._files import find_home, obtain
 from skcaps.datasets._idx import read_idx
+
+BASE_URLS = {
+    "mnist": "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "fashion-mnist": (
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
+    ),
+}
 
 PREFIXES = {"train": "train", "test": "t10k"}
 
@@ -77,21 +86,28 @@ def load_mnist(
     *,
     subset: str = "train",
     data_home: str | os.PathLike[str] | None = None,
+    download_if_missing: bool = True,
     return_X_y: bool = False,
 ) -> Bunch | tuple[np.ndarray, np.ndarray]:
-    """Load the MNIST handwritten digits from local files.
+    """Load the MNIST handwritten digits.
 
     The files ``train-images-idx3-ubyte.gz``, ``train-labels-idx1-ubyte.gz``,
     ``t10k-images-idx3-ubyte.gz`` and ``t10k-labels-idx1-ubyte.gz`` are read from the
-    folder ``mnist`` in `data_home`, and their contents are checked by SHA-256.
+    folder ``mnist`` in `data_home`. The two files of a subset are downloaded into it
+    where they are missing, 10 MB for training and 2 MB for testing. Their
+    uncompressed contents are checked by SHA-256 at every load.
 
     Parameters
     ----------
     subset : {"train", "test"}, default="train"
         The 60,000 training images or the 10,000 test images.
     data_home : str or path-like, default=None
-        The folder that holds the folder ``mnist``. ``None`` takes the environment
-        variable ``SKCAPS_DATA``.
+        The folder that holds the folder ``mnist``. ``None`` takes the
+        environment variable ``SKCAPS_DATA`` and, where that is not set, a cache
+        folder of the operating system's choice, for example ``~/.cache/skcaps``.
+        Missing files are downloaded into whichever it is.
+    download_if_missing : bool, default=True
+        Whether missing files are downloaded. If not, they are an error.
     return_X_y : bool, default=False
         Whether to return ``(data, target)`` instead of a
         :class:`~sklearn.utils.Bunch`.
@@ -114,6 +130,16 @@ def load_mnist(
     (data, target) : tuple if `return_X_y` is True
         The flat images and their classes.
 
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing and `download_if_missing` is false.
+    OSError
+        If a file cannot be downloaded or stored.
+    ValueError
+        If a file is not the published one. Delete a damaged file to have it
+        downloaded again.
+
     See Also
     --------
     load_fashion_mnist : Clothing in the same format, harder to tell apart.
@@ -125,25 +151,28 @@ def load_mnist(
     >>> mnist.images.shape  # doctest: +SKIP
     (10000, 28, 28)
 
-    Without the files, the error says where they were looked for:
+    Where nothing may be downloaded, the error says which file is missing:
 
-    >>> load_mnist(data_home="no/such/folder")
+    >>> load_mnist(data_home="no/such/folder", download_if_missing=False)
     Traceback (most recent call last):
-    FileNotFoundError: MNIST is read from the folder no...mnist...
+    FileNotFoundError: no...train-images-idx3-ubyte.gz does not exist; ...
     """
-    return _load("mnist", subset, data_home, return_X_y)
+    return _load("mnist", subset, data_home, download_if_missing, return_X_y)
 
 
 def load_fashion_mnist(
     *,
     subset: str = "train",
     data_home: str | os.PathLike[str] | None = None,
+    download_if_missing: bool = True,
     return_X_y: bool = False,
 ) -> Bunch | tuple[np.ndarray, np.ndarray]:
-    """Load the Fashion-MNIST articles of clothing from local files.
+    """Load the Fashion-MNIST articles of clothing.
 
     The files have MNIST's names and format, and are read from the folder
-    ``fashion-mnist`` in `data_home`. Their contents are checked by SHA-256.
+    ``fashion-mnist`` in `data_home`. The two files of a subset are downloaded into it
+    where they are missing, 26 MB for training and 4 MB for testing. Their
+    uncompressed contents are checked by SHA-256 at every load.
 
     Parameters
     ----------
@@ -151,7 +180,11 @@ def load_fashion_mnist(
         The 60,000 training images or the 10,000 test images.
     data_home : str or path-like, default=None
         The folder that holds the folder ``fashion-mnist``. ``None`` takes the
-        environment variable ``SKCAPS_DATA``.
+        environment variable ``SKCAPS_DATA`` and, where that is not set, a cache
+        folder of the operating system's choice, for example ``~/.cache/skcaps``.
+        Missing files are downloaded into whichever it is.
+    download_if_missing : bool, default=True
+        Whether missing files are downloaded. If not, they are an error.
     return_X_y : bool, default=False
         Whether to return ``(data, target)`` instead of a
         :class:`~sklearn.utils.Bunch`.
@@ -164,6 +197,11 @@ def load_fashion_mnist(
     (data, target) : tuple if `return_X_y` is True
         The flat images and their classes.
 
+    Raises
+    ------
+    FileNotFoundError, OSError, ValueError
+        As :func:`load_mnist`.
+
     See Also
     --------
     load_mnist : Handwritten digits in the same format.
@@ -175,27 +213,31 @@ def load_fashion_mnist(
     >>> fashion.target_names[fashion.target[0]]  # doctest: +SKIP
     'Ankle boot'
 
-    Without the files, the error says where they were looked for:
+    Where nothing may be downloaded, the error says which file is missing:
 
-    >>> load_fashion_mnist(data_home="no/such/folder")
+    >>> load_fashion_mnist(data_home="no/such/folder", download_if_missing=False)
     Traceback (most recent call last):
-    FileNotFoundError: Fashion-MNIST is read from the folder no...fashion-mnist...
+    FileNotFoundError: no...train-images-idx3-ubyte.gz does not exist; ...
     """
-    return _load("fashion-mnist", subset, data_home, return_X_y)
+    return _load("fashion-mnist", subset, data_home, download_if_missing, return_X_y)
 
 
 def _load(
     name: str,
     subset: str,
     data_home: str | os.PathLike[str] | None,
+    download_if_missing: bool,
     return_X_y: bool,
 ) -> Bunch | tuple[np.ndarray, np.ndarray]:
     if subset not in PREFIXES:
         raise ValueError(f"subset must be one of {sorted(PREFIXES)}, got {subset!r}.")
-    folder = _find_folder(name, data_home)
+    folder = find_home(data_home) / name
     prefix = PREFIXES[subset]
-    images = _read(folder, name, f"{prefix}-images-idx3-ubyte.gz")
-    target = _read(folder, name, f"{prefix}-labels-idx1-ubyte.gz").astype(np.int64)
+    images, target = (
+        _read(folder, f"{prefix}-{kind}-ubyte.gz", download_if_missing)
+        for kind in ("images-idx3", "labels-idx1")
+    )
+    target = target.astype(np.int64)
     data = images.reshape(len(images), -1)
     if return_X_y:
         return data, target
@@ -208,30 +250,8 @@ def _load(
     )
 
 
-def _find_folder(name: str, data_home: str | os.PathLike[str] | None) -> Path:
-    title = DESCRIPTIONS[name].partition(":")[0]
-    home = data_home if data_home is not None else os.environ.get("SKCAPS_DATA")
-    if not home:
-        raise FileNotFoundError(
-            f"{title} is read from local files, and no folder was given; set the "
-            "environment variable SKCAPS_DATA, or pass data_home, to the folder that "
-            f"holds the folder {name!r}."
-        )
-    folder = Path(home) / name
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{title} is read from the folder {folder}, which does not exist; set the "
-            "environment variable SKCAPS_DATA, or pass data_home, to the folder that "
-            f"holds the folder {name!r}."
-        )
-    return folder
-
-
-def _read(folder: Path, name: str, file_name: str) -> np.ndarray:
-    path = folder / file_name
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} does not exist; put the four files of the data set, "
-            f"{', '.join(SHA256[name])}, into {folder}."
-        )
-    return read_idx(path, sha256=SHA256[name][file_name])
+def _read(folder: Path, file_name: str, download_if_missing: bool) -> np.ndarray:
+    name = folder.name
+    read = partial(read_idx, sha256=SHA256[name][file_name])
+    url = BASE_URLS[name] + file_name
+    return read(obtain(folder / file_name, url, read, download_if_missing))

@@ -2,6 +2,7 @@ import gzip
 import hashlib
 import re
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -88,25 +89,69 @@ def test_unknown_subset(load, made_home):
         load(subset="valid", data_home=made_home)
 
 
-@pytest.mark.parametrize("value", [None, ""])
-def test_no_folder_given(load, monkeypatch, value):
-    monkeypatch.delenv("SKCAPS_DATA", raising=False)
-    if value is not None:
-        monkeypatch.setenv("SKCAPS_DATA", value)
-    with pytest.raises(FileNotFoundError, match=r"SKCAPS_DATA, or pass data_home"):
-        load()
-
-
 def test_missing_folder(name, load, tmp_path):
-    with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / name))):
-        load(data_home=tmp_path)
+    missing = tmp_path / name / "train-images-idx3-ubyte.gz"
+    with pytest.raises(FileNotFoundError, match=re.escape(str(missing))):
+        load(data_home=tmp_path, download_if_missing=False)
 
 
 def test_missing_file(name, load, made_home):
     path = made_home / name / "train-labels-idx1-ubyte.gz"
     path.unlink()
     with pytest.raises(FileNotFoundError, match=re.escape(f"{path} does not exist")):
+        load(data_home=made_home, download_if_missing=False)
+
+
+@pytest.fixture
+def serve(name, made_home, server, monkeypatch):
+    """The server holds the small files, and data_home none of them."""
+    monkeypatch.setitem(_mnist.BASE_URLS, name, server.url)
+    for path in (made_home / name).iterdir():
+        server.files[path.name] = path.read_bytes()
+        path.unlink()
+    return server
+
+
+def test_missing_files_are_downloaded(name, load, made_home, serve):
+    assert len(load(subset="test", data_home=made_home).data) == SIZES["test"]
+    wanted = ["t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"]
+    assert serve.asked == wanted
+    assert sorted(path.name for path in (made_home / name).iterdir()) == wanted
+
+
+def test_second_load_asks_nobody(load, made_home, serve):
+    first = load(data_home=made_home)
+    serve.asked.clear()
+    np.testing.assert_array_equal(load(data_home=made_home).data, first.data)
+    assert serve.asked == []
+
+
+@pytest.mark.parametrize("variable", ["SKCAPS_DATA", "XDG_CACHE_HOME"])
+def test_download_without_argument(load, made_home, serve, monkeypatch, variable):
+    monkeypatch.delenv("SKCAPS_DATA", raising=False)
+    monkeypatch.setenv(variable, str(made_home))
+    if variable == "XDG_CACHE_HOME" and not sys.platform.startswith("linux"):
+        pytest.skip("the cache folder is named another way")
+    load()
+    assert len(list(made_home.rglob("*train*.gz"))) == 2
+
+
+def test_recompressed_file_is_right(name, load, made_home, serve):
+    serve.files = {
+        file: gzip.compress(gzip.decompress(body), 1)
+        for file, body in serve.files.items()
+    }
+    assert len(load(data_home=made_home).data) == SIZES["train"]
+
+
+def test_wrong_checksum_stores_nothing(name, load, made_home, serve):
+    file_name = "train-images-idx3-ubyte.gz"
+    raw = bytearray(gzip.decompress(serve.files[file_name]))
+    raw[-1] ^= 1
+    serve.files[file_name] = gzip.compress(raw)
+    with pytest.raises(ValueError, match=r"published file, .* SHA-256"):
         load(data_home=made_home)
+    assert list((made_home / name).iterdir()) == []
 
 
 def test_other_contents(name, load, made_home, monkeypatch):
