@@ -29,8 +29,8 @@ from skcaps.functional._squash import Squash
 # Votes held at a time: what a cache holds; on other devices what memory spares easily.
 _VOTES_BYTES = {"cpu": 6 << 20}
 _VOTES_BYTES_ELSEWHERE = 512 << 20
-# Fewer images at a time would read the matrices too often.
-_FEWEST_IMAGES = 8
+# Fewer at a time would read the matrices too often, where the votes fit into no cache.
+_FEWEST_IMAGES = 2
 
 
 class RouteByAgreement(torch.autograd.Function):
