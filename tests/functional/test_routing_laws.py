@@ -169,7 +169,7 @@ def _gradients(inputs, **options):
 
 
 def test_dynamic_builds_the_votes_of_a_few_images_only(few_at_a_time):
-    _, caps_in, caps_out, _, dim_out = shape = (40, 32, 3, 2, 16)
+    _, caps_in, caps_out, _, dim_out = shape = (20, 64, 3, 1, 64)
     with _LargestTensor() as memory:
         _gradients(random_inputs(shape))
     assert memory.largest == few_at_a_time * caps_in * caps_out * dim_out
