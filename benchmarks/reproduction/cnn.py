@@ -37,31 +37,39 @@ PREDICTION_BATCH = 256
 
 
 class SmallCNN(nn.Module):
-    """Efficient-CapsNet's convolutions, their mean over the image, two dense layers.
+    """Efficient-CapsNet's convolutions, then dense layers in place of its capsules.
 
     The hidden layer is as wide as makes the number of parameters that of
-    Efficient-CapsNet without its decoder: 161,834 for 28x28 images and 10 classes.
+    Efficient-CapsNet without its decoder: 161,766 for 28x28 images and 10 classes.
     """
 
     def __init__(self, image_shape, n_classes, channels=(32, 64, 64, 128)):
         super().__init__()
-        geometry = efficient_capsnet_geometry(
+        *geometry, last = efficient_capsnet_geometry(
             *image_shape[1:], n_convolutions=len(channels)
-        )[:-1]
+        )
         norm = "instance" if tuple(image_shape) == (2, 48, 48) else "batch"
-        self.stem = EfficientCapsNetStem(image_shape[0], channels, geometry, norm=norm)
+        out = channels[-1]
+        features = nn.Sequential(
+            EfficientCapsNetStem(image_shape[0], channels, geometry, norm=norm),
+            nn.Conv2d(out, out, last.kernel, last.stride, groups=out),
+            nn.ReLU(),
+            nn.Flatten(),
+        )
         capsules = efficient_capsnet(
             image_shape, n_classes, conv_channels=channels, decoder=None
         )
-        left = count_parameters(capsules) - count_parameters(self.stem) - n_classes
-        width = round(left / (channels[-1] + 1 + n_classes))
+        n_features = out * math.prod(last.output)
+        left = count_parameters(capsules) - count_parameters(features) - n_classes
+        width = round(left / (n_features + 1 + n_classes))
+        self.features = features
         self.head = nn.Sequential(
-            nn.Linear(channels[-1], width), nn.ReLU(), nn.Linear(width, n_classes)
+            nn.Linear(n_features, width), nn.ReLU(), nn.Linear(width, n_classes)
         )
 
     def forward(self, images):
         """Give the scores of the classes."""
-        return self.head(self.stem(images).mean(dim=(2, 3)))
+        return self.head(self.features(images))
 
 
 class LargeCNN(nn.Module):
