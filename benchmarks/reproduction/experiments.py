@@ -1,7 +1,6 @@
 """The experiments: what is trained on what, and what is published of it."""
 
-from dataclasses import dataclass, field
-
+from reproduction.experiment import Cell, Experiment
 from reproduction.profiles import NARROW_NETWORKS, NARROW_NOTE, paper, small, tiny
 
 SABOUR = "Sabour, Frosst, Hinton (2017), arXiv:1710.09829"
@@ -26,72 +25,6 @@ ANOMALY = {
     "auc_length": "ROC AUC, longest capsule",
     "test_error": "MNIST test error %",
 }
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One network of an experiment.
-
-    Attributes
-    ----------
-    name : str
-        In the results.
-    title : str
-        In the table.
-    network : str
-        A key of `reproduction.networks.NETWORKS`.
-    parameters : dict
-        Of the classifier.
-    published : str
-        The number in the paper.
-    n_each : int or None
-        Training images of each class, where they are drawn.
-    profiles : tuple of str
-        Where the cell is measured.
-    """
-
-    name: str
-    title: str
-    network: str
-    parameters: dict = field(default_factory=dict)
-    published: str = "none"
-    n_each: int | None = None
-    profiles: tuple = ("small", "paper", "tiny")
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One table.
-
-    Attributes
-    ----------
-    title : str
-    protocol : str
-        A key of `reproduction.protocols.PROTOCOLS`.
-    source : str
-        The images, see `reproduction.data`.
-    columns : dict
-        The metrics of the table and their headings.
-    cells : tuple of Cell
-    profiles : dict of Profile
-    sources : tuple of str
-        Where the published numbers are.
-    note : str
-        What a reader has to know besides.
-    """
-
-    title: str
-    protocol: str
-    source: str
-    columns: dict
-    cells: tuple
-    profiles: dict
-    sources: tuple = ()
-    note: str = ""
-
-    def cells_of(self, profile):
-        """Give the cells of a profile."""
-        return [cell for cell in self.cells if profile in cell.profiles]
 
 
 def _capsnet_cells():

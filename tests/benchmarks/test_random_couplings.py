@@ -1,6 +1,8 @@
 import numpy as np
 from reproduction.random_couplings import RandomCouplingsClassifier
 
+from skcaps import CapsNetClassifier
+
 from ._generated import digits
 
 X, Y = digits()
@@ -41,3 +43,14 @@ def test_only_what_is_trained_is_counted():
     trained = [p for p in classifier.network_.parameters() if p.requires_grad]
     assert classifier.n_parameters_ == sum(p.numel() for p in trained)
     assert all(p is not prior for p in trained)
+
+
+def test_one_iteration_of_dynamic_routing_is_the_uniform_routing():
+    # Why the table of the routings has one row for both.
+    dynamic, uniform = (
+        CapsNetClassifier(
+            conv_channels=4, primary_capsules=2, max_epochs=1, random_state=0, **given
+        ).fit(X, Y)
+        for given in ({"routing_iterations": 1}, {"routing": "uniform"})
+    )
+    np.testing.assert_array_equal(dynamic.poses(X), uniform.poses(X))
