@@ -12,6 +12,7 @@ import pytest
 import reproduce
 from reproduction import data, protocols
 from reproduction.experiments import EXPERIMENTS
+from reproduction.matching import StopAtAccuracy
 from reproduction.networks import NETWORKS
 
 SCRIPT = Path(__file__).parent / "_generated.py"
@@ -132,11 +133,16 @@ def test_scoring_held_out_images_does_not_change_the_training():
     experiment = EXPERIMENTS["affnist"]
     profile = stopping_profile(experiment, 1.1)
     (cell,) = [cell for cell in experiment.cells if cell.name == "efficient"]
-    watched = protocols.Run("affnist", cell, profile, 0, {}, None)
-    losses = [r["train_loss"] for r in protocols.stand_affine_maps(watched)["history"]]
-    train = watched.training()
-    _, facts = watched.fit(train.X, train.y)
-    assert [row["train_loss"] for row in facts["history"]] == losses
+    run = protocols.Run("affnist", cell, profile, 0, {}, None)
+    train = run.training()
+    stop = StopAtAccuracy(1.1, train.X_valid, train.y_valid)
+    watched, facts = run.fit(train.X, train.y, callbacks=[stop])
+    alone, facts_alone = run.fit(train.X, train.y)
+    assert len(stop.found) == len(facts["history"]) == 3
+    for row, other in zip(facts["history"], facts_alone["history"], strict=True):
+        assert row["train_loss"] == other["train_loss"]
+    # The means of the batch normalisation too, which only predictions show.
+    np.testing.assert_array_equal(watched.lengths(train.X), alone.lengths(train.X))
 
 
 @pytest.mark.usefixtures("generated")
