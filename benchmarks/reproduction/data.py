@@ -24,6 +24,7 @@ from skcaps.datasets import (
 # Test images that are generated are the same for every seed of the training.
 TEST_SEED = 2017
 SIDE = 28
+N_DIGITS = 10
 
 
 class TrainingData(NamedTuple):
@@ -84,23 +85,29 @@ def take_of_each_class(data, n_each, seed):
 
 def pair_digits(X, y, n_pairs, seed):
     """Give MultiMNIST pairs in one array; their sources are not kept."""
-    batches = iter_multimnist(
-        X, y, batch_size=5000, n_samples=n_pairs, random_state=seed
-    )
-    images, targets = zip(*((b.images, b.target) for b in batches), strict=True)
+    images, targets = zip(*_iter_pairs(X, y, n_pairs, seed), strict=True)
     return np.concatenate(images), np.concatenate(targets)
 
 
 def iter_test_pairs(profile, data_home):
     """Give the test pairs in batches, for as many as no memory holds."""
     digits = load_test("mnist", profile, data_home)
-    return iter_multimnist(
-        digits.X,
-        digits.y,
-        batch_size=5000,
-        n_samples=profile.n_test_pairs,
-        random_state=TEST_SEED,
+    return _iter_pairs(digits.X, digits.y, profile.n_test_pairs, TEST_SEED)
+
+
+def _iter_pairs(X, y, n_pairs, seed):
+    """Give images, and indicators with a column for each of the ten digits.
+
+    The columns of the batches themselves are those of the digits in `y`, which a few
+    images need not all show.
+    """
+    batches = iter_multimnist(
+        X, y, batch_size=5000, n_samples=n_pairs, random_state=seed
     )
+    for batch in batches:
+        indicator = np.zeros((len(batch.images), N_DIGITS), dtype=np.uint8)
+        np.put_along_axis(indicator, batch.source_target, 1, axis=1)
+        yield batch.images, indicator
 
 
 def _affine_test(profile, data_home):

@@ -117,9 +117,9 @@ def separate_digits(run):
     errors = _pair_errors(classifier, X, y)
     metrics = {f"validation_{name}": error for name, error in errors.items()}
     found, sizes = [], []
-    for batch in data.iter_test_pairs(run.profile, run.data_home):
-        found.append(_pair_errors(classifier, batch.images, batch.target))
-        sizes.append(len(batch.target))
+    for X_test, y_test in data.iter_test_pairs(run.profile, run.data_home):
+        found.append(_pair_errors(classifier, X_test, y_test))
+        sizes.append(len(y_test))
     for name in errors:
         values = [errors[name] for errors in found]
         metrics[f"test_{name}"] = float(np.average(values, weights=sizes))

@@ -19,7 +19,7 @@ def make_table(experiment, profile_name, results):
         *experiment.columns.values(),
         "seeds",
         "images",
-        "parameters",
+        "parameters with decoder",
         "minutes a seed",
     ]
     lines = [_row(header), _row(["---"] * len(header))]

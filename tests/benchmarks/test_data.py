@@ -64,7 +64,16 @@ def test_pairs_hold_two_classes(profile):
     assert X.shape == (30, 36, 36)
     np.testing.assert_array_equal(y.sum(axis=1), np.full(30, 2))
     batches = list(data.iter_test_pairs(profile, None))
-    assert sum(len(batch.target) for batch in batches) == 12
+    assert sum(len(y) for _, y in batches) == 12
+
+
+def test_pairs_have_a_column_for_digits_that_are_not_there():
+    X, y = digits()
+    shown = np.isin(y, [3, 7])
+    _, indicator = data.pair_digits(X[shown], y[shown], 5, 0)
+    wanted = np.zeros((5, 10))
+    wanted[:, [3, 7]] = 1
+    np.testing.assert_array_equal(indicator, wanted)
 
 
 def test_shrinking_keeps_the_middle():
