@@ -1,0 +1,254 @@
+"""Convolutional networks to compare with, trained by the code that trains capsules.
+
+Batches, augmentation, optimiser, learning rates and number format are those of the
+capsule networks: only the network and the loss, cross entropy, are others.
+"""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+from torch.nn import functional as F
+
+from skcaps.estimators import _inputs, _targets
+from skcaps.estimators._callbacks import EpochTasks
+from skcaps.estimators._dataset import ImageDataset
+from skcaps.estimators._machine import (
+    PRECISIONS,
+    autocast,
+    draw_seed,
+    isolated_random_state,
+    resolve_device,
+)
+from skcaps.estimators._training import build_net
+from skcaps.nn import (
+    CapsNetStem,
+    EfficientCapsNetStem,
+    capsnet_geometry,
+    efficient_capsnet,
+    efficient_capsnet_geometry,
+)
+
+PREDICTION_BATCH = 256
+
+
+class SmallCNN(nn.Module):
+    """Efficient-CapsNet's convolutions, then dense layers in place of its capsules.
+
+    The hidden layer is as wide as makes the number of parameters that of
+    Efficient-CapsNet without its decoder: 161,766 for 28x28 images and 10 classes.
+    """
+
+    def __init__(self, image_shape, n_classes, channels=(32, 64, 64, 128)):
+        super().__init__()
+        *geometry, last = efficient_capsnet_geometry(
+            *image_shape[1:], n_convolutions=len(channels)
+        )
+        norm = "instance" if tuple(image_shape) == (2, 48, 48) else "batch"
+        out = channels[-1]
+        features = nn.Sequential(
+            EfficientCapsNetStem(image_shape[0], channels, geometry, norm=norm),
+            nn.Conv2d(out, out, last.kernel, last.stride, groups=out),
+            nn.ReLU(),
+            nn.Flatten(),
+        )
+        capsules = efficient_capsnet(
+            image_shape, n_classes, conv_channels=channels, decoder=None
+        )
+        n_features = out * math.prod(last.output)
+        left = count_parameters(capsules) - count_parameters(features) - n_classes
+        width = round(left / (n_features + 1 + n_classes))
+        self.features = features
+        self.head = nn.Sequential(
+            nn.Linear(n_features, width), nn.ReLU(), nn.Linear(width, n_classes)
+        )
+
+    def forward(self, images):
+        """Give the scores of the classes."""
+        return self.head(self.features(images))
+
+
+class LargeCNN(nn.Module):
+    """CapsNet's two convolutions, then dense layers in place of its capsules.
+
+    With the default sizes the hidden layer, of 160, has as many weights as all
+    transformation matrices: 6,805,994 parameters for 28x28 images and 10 classes.
+    """
+
+    def __init__(self, image_shape, n_classes, channels=256, width=160):
+        super().__init__()
+        first, last = capsnet_geometry(*image_shape[1:], kernel_size=9)
+        self.stem = CapsNetStem(image_shape[0], channels, first)
+        self.head = nn.Sequential(
+            nn.Conv2d(channels, channels, last.kernel, last.stride),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(channels * math.prod(last.output), width),
+            nn.ReLU(),
+            nn.Linear(width, n_classes),
+        )
+
+    def forward(self, images):
+        """Give the scores of the classes."""
+        return self.head(self.stem(images))
+
+
+class PaperCNN(nn.Sequential):
+    """The baseline of Sabour et al.: 35.4 M parameters for 28x28 images.
+
+    Three 5x5 convolutions of 256, 256 and 128 channels that keep the size of the
+    image, dense layers of 328 and 192, dropout before the classes.
+    """
+
+    def __init__(self, image_shape, n_classes):
+        channels = (image_shape[0], 256, 256, 128)
+        layers = []
+        for n_in, n_out in pairwise(channels):
+            layers += [nn.Conv2d(n_in, n_out, 5, padding=2), nn.ReLU()]
+        super().__init__(
+            *layers,
+            nn.Flatten(),
+            nn.Linear(128 * math.prod(image_shape[1:]), 328),
+            nn.ReLU(),
+            nn.Linear(328, 192),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(192, n_classes),
+        )
+
+
+ARCHITECTURES = {"small": SmallCNN, "large": LargeCNN, "paper": PaperCNN}
+
+
+class CrossEntropy(nn.Module):
+    """Softmax cross entropy, or one logistic loss for each class of an indicator."""
+
+    def __init__(self, is_multilabel, precision):
+        super().__init__()
+        self.is_multilabel = is_multilabel
+        self.precision = precision
+
+    def forward(self, network, batch):
+        """Give the loss and the scores (batch, n_classes)."""
+        images, targets, _ = batch
+        with autocast(images.device, self.precision):
+            scores = network(images)
+        scores = scores.to(targets.dtype)
+        if not self.is_multilabel:
+            return F.cross_entropy(scores, targets), scores
+        loss = F.binary_cross_entropy_with_logits(scores, targets, reduction="none")
+        return loss.sum(dim=1).mean(), scores
+
+    def accuracy(self, scores, targets):
+        """Share of samples whose label, or whole set of labels, is found."""
+        if self.is_multilabel:
+            return ((scores > 0) == targets.bool()).all(1).float().mean()
+        return (scores.argmax(1) == targets.argmax(1)).float().mean()
+
+
+class CNNClassifier(ClassifierMixin, BaseEstimator):
+    """A convolutional network with the parameters of skcaps' classifiers."""
+
+    def __init__(
+        self,
+        *,
+        architecture="small",
+        sizes=None,
+        image_shape="auto",
+        learning_rate=2e-3,
+        learning_rate_decay="auto",
+        batch_size=64,
+        max_epochs=10,
+        augmentation=None,
+        callbacks=None,
+        random_state=None,
+        verbose=0,
+        device="auto",
+        precision="float32",
+    ):
+        self.architecture = architecture
+        self.sizes = sizes
+        self.image_shape = image_shape
+        self.learning_rate = learning_rate
+        self.learning_rate_decay = learning_rate_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.augmentation = augmentation
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+        self.device = device
+        self.precision = precision
+
+    def fit(self, X, y):
+        """Train the network."""
+        device = resolve_device(self.device)
+        rows, y, self.layout_ = _inputs.check_fit_input(self, X, y)
+        y, self.is_multilabel_ = _targets.check_targets(y)
+        self.classes_ = _targets.find_classes(y, self.is_multilabel_)
+        self.input_range_ = _inputs.input_range(rows)
+        dataset = ImageDataset(
+            rows,
+            _targets.encode(y, self.classes_, self.is_multilabel_),
+            None,
+            self.layout_,
+            self.input_range_,
+            len(self.classes_),
+            device,
+            PRECISIONS[self.precision],
+        )
+        self._train(dataset, device)
+        return self
+
+    def _train(self, dataset, device):
+        seed = draw_seed(self.random_state)
+        # The steps of a capsule classifier's `fit`: weights, then batches.
+        with isolated_random_state(seed, 0, device):
+            network = ARCHITECTURES[self.architecture](
+                self.layout_.shape, len(self.classes_), **(self.sizes or {})
+            )
+        self.network_ = network.to(device, PRECISIONS[self.precision])
+        self.n_parameters_ = count_parameters(network)
+        with isolated_random_state(seed, 1, device):
+            net = build_net(
+                self.network_,
+                CrossEntropy(self.is_multilabel_, self.precision),
+                self.get_params(deep=False),
+                device=device,
+                n_batches=math.ceil(len(dataset) / self.batch_size),
+                valid=None,
+                tasks=EpochTasks(self, None),
+            )
+            net.train(dataset, self.max_epochs)
+        self.history_ = net.epochs()
+
+    @torch.inference_mode()
+    def decision_function(self, X):
+        """Give the scores of the classes, shape (n_samples, n_classes)."""
+        check_is_fitted(self, "network_")
+        rows = _inputs.check_input(self, X, self.layout_)
+        parameter = next(self.network_.parameters())
+        found = []
+        for start in range(0, len(rows), PREDICTION_BATCH):
+            part = _inputs.as_tensor(rows[start : start + PREDICTION_BATCH])
+            unit = _inputs.to_unit(part.to(parameter.device), self.input_range_)
+            with autocast(parameter.device, self.precision):
+                images = self.layout_.to_images(unit.to(parameter.dtype))
+                found.append(self.network_(images).to(parameter.dtype).cpu())
+        return torch.cat(found).numpy()
+
+    def predict(self, X):
+        """Give the class of the highest score, or an indicator of the positive ones."""
+        scores = self.decision_function(X)
+        if self.is_multilabel_:
+            return (scores > 0).astype(np.uint8)
+        return self.classes_[scores.argmax(axis=1)]
+
+
+def count_parameters(module):
+    """Give the number of trained values."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -1,0 +1,69 @@
+"""Results on disk, written whole after each finished seed."""
+
+import json
+import os
+from pathlib import Path
+
+
+class Store:
+    """The results of one experiment, in one JSON file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; read if it is there.
+    settings : dict
+        What the results depend on besides the seed.
+
+    Raises
+    ------
+    ValueError
+        If the file was written with other settings: its results cannot stand beside
+        new ones.
+    """
+
+    def __init__(self, path, settings):
+        self.path = Path(path)
+        settings = json.loads(json.dumps(settings))
+        self.content = {"settings": settings, "results": []}
+        if self.path.exists():
+            self.content = json.loads(self.path.read_text())
+            self._check_settings(settings)
+
+    def _check_settings(self, settings):
+        found = self.content["settings"]
+        changed = [
+            key
+            for key in sorted({*settings, *found})
+            if settings.get(key) != found.get(key)
+        ]
+        if changed:
+            raise ValueError(
+                f"{self.path} was measured with other settings ({', '.join(changed)}); "
+                "give another --output, or move the file away."
+            )
+
+    @property
+    def results(self):
+        """Give one dict for each finished cell and seed."""
+        return self.content["results"]
+
+    def has(self, cell, seed):
+        """Say whether a seed of a cell is finished."""
+        return any(row["cell"] == cell and row["seed"] == seed for row in self.results)
+
+    def add(self, result):
+        """Add a finished seed and write the file, which is never seen half-written."""
+        self.results.append(result)
+        write_whole(self.path, json.dumps(self.content, indent=1) + "\n")
+
+
+def write_whole(path, text):
+    """Write a file beside its place and move it there, in one step for readers."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    with unfinished.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
