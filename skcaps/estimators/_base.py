@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from abc import abstractmethod
 from contextlib import contextmanager
@@ -285,17 +286,28 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
 
 @contextmanager
 def _kept_if_failing(estimator):
-    """Give an estimator back its attributes if a block raises an error.
+    """Give an estimator back its attributes and weights if a block raises an error.
 
     An interrupt by the user keeps what was trained until then.
     """
     before = dict(vars(estimator))
+    network = before.get("network_")
+    weights = None if network is None else copy.deepcopy(network.state_dict())
     try:
         yield
     except Exception:
+        if weights is not None and not _have_values(network, weights):
+            network.load_state_dict(weights)
+            # Its optimiser has followed the training that failed.
+            before.pop("net_", None)
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
+
+
+def _have_values(network, weights):
+    found = network.state_dict()
+    return all(torch.equal(found[name], value) for name, value in weights.items())
 
 
 def _check_classes(estimator, classes):

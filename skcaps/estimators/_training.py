@@ -98,16 +98,21 @@ class CapsuleNet(NeuralNet):
         return {"loss": loss, "y_pred": lengths, "means": means}
 
     def notify(self, method_name, **kwargs):
-        """Tell the callbacks; one that raises KeyboardInterrupt wants to stop."""
+        """Tell all callbacks; one that raises KeyboardInterrupt wants to stop."""
         getattr(self, method_name)(self, **kwargs)
+        stop = None
         for _, callback in self.callbacks_:
             try:
                 getattr(callback, method_name)(self, **kwargs)
             except KeyboardInterrupt as interrupt:
-                # Progress does not stop the training; it was the user.
-                if isinstance(callback, Progress):
+                # These never ask to stop; it was the user.
+                if isinstance(
+                    callback, (EpochTimer, FiniteLoss, LRScheduler, Progress)
+                ):
                     raise
-                raise StopTraining from interrupt
+                stop = interrupt
+        if stop is not None:
+            raise StopTraining from stop
 
     def train(self, dataset, epochs):
         """Train for some epochs, or until a callback stops.
@@ -187,6 +192,15 @@ class FiniteLoss(Callback):
             )
 
 
+class StopWhenFlat(EarlyStopping):
+    """skorch's early stopping, for trainings too that end before their first epoch."""
+
+    def on_train_end(self, net, **kwargs):
+        """Load the best weights, if there are any."""
+        if net.history:
+            super().on_train_end(net, **kwargs)
+
+
 class EpochReport(Callback):
     """Forward epochs to scikit-learn's callbacks."""
 
@@ -232,7 +246,6 @@ def build_net(network, objective, params, *, device, n_batches, valid, tasks):
     callbacks = [FiniteLoss(), *[Progress()] * bool(params["verbose"])]
     callbacks += check_callbacks(params["callbacks"])
     if tasks is not None:
-        # What may stop the training comes last, so that all others see the last epoch.
         callbacks += [_decay(params, n_batches), EpochReport(tasks)]
         callbacks += _stopping(params, valid)
     net = CapsuleNet(
@@ -301,7 +314,7 @@ def _stopping(params, valid):
     if valid is None:
         return []
     return [
-        EarlyStopping(
+        StopWhenFlat(
             monitor="valid_loss",
             patience=params["n_iter_no_change"],
             threshold=params["tol"],

@@ -25,9 +25,10 @@ def raising(hook, after=0):
     return type("Raising", (Callback,), {hook: method})()
 
 
+@pytest.mark.parametrize("more", [{}, {"early_stopping": True}], ids=["", "early"])
 @pytest.mark.parametrize("hook", HOOKS)
-def test_a_callback_may_stop_anywhere(hook):
-    clf = make(max_epochs=3, callbacks=[raising(hook)]).fit(X, Y)
+def test_a_callback_may_stop_anywhere(hook, more):
+    clf = make(max_epochs=3, callbacks=[raising(hook)], **more).fit(X, Y)
     assert clf.n_epochs_ == (hook == "on_epoch_end")
     assert len(clf.history_) == clf.n_epochs_
     assert clf.predict(X).shape == Y.shape

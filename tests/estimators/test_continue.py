@@ -110,6 +110,19 @@ def test_what_fails_at_first_is_not_fitted():
         clf.predict(X)
 
 
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_training_that_fails_gives_the_weights_back(method):
+    clf = make(warm_start=True).fit(X, Y)
+    before = weights_of(clf)
+    clf.set_params(learning_rate=1e30)
+    with pytest.raises(ValueError, match="loss became"):
+        getattr(clf, method)(X, Y)
+    for name, weight in weights_of(clf).items():
+        np.testing.assert_array_equal(weight, before[name], err_msg=name)
+    clf.set_params(learning_rate=1e-3)
+    assert np.isfinite(getattr(clf, method)(X, Y).loss_curve_).all()
+
+
 def interrupt_in_batch(number):
     """Make an augmentation during which the user presses the keys."""
     seen = []
