@@ -19,10 +19,12 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skcaps import CapsNetClassifier, EfficientCapsNetClassifier
+from skcaps.estimators._machine import autocast
 from skcaps.estimators._objective import Batch, Objective
 
 RESULTS = Path(__file__).parent / "results" / "speed"
 BATCH = 128
+CPU = torch.device("cpu")
 CLASSIFIERS = {
     "capsnet": CapsNetClassifier,
     "efficient": EfficientCapsNetClassifier,
@@ -52,17 +54,13 @@ def floor_convolutions(name):
     )
 
 
-def autocast(precision):
-    return torch.autocast("cpu", torch.bfloat16, precision == "bfloat16")
-
-
 def floor_step(name, precision):
     """Make a function that runs the convolutions forward and backward."""
     convs, images = floor_convolutions(name), torch.rand(BATCH, 1, 28, 28)
 
     def step():
         convs.zero_grad(set_to_none=True)
-        with autocast(precision):
+        with autocast(CPU, precision):
             out = convs(images)
         out.backward(torch.ones_like(out))
 
@@ -203,7 +201,7 @@ def time_prediction(name, precision, arguments):
 
     @torch.inference_mode()
     def floor():
-        with autocast(precision):
+        with autocast(CPU, precision):
             convs(images)
 
     found = take_turns(

@@ -113,7 +113,7 @@ def save(estimator, path):
     }
     metadata = {_METADATA_KEY: json.dumps(content, allow_nan=False)}
     arrays = {key: np.asarray(array, order="C") for key, array in weights.items()}
-    _replace_file(Path(path), to_bytes(arrays, metadata))
+    replace_file(Path(path), to_bytes(arrays, metadata))
 
 
 def load(path):
@@ -186,7 +186,7 @@ def _installed_version():
         return "unknown"
 
 
-def _replace_file(path, data):
+def replace_file(path, data):
     """Write beside the file and swap, so that no reader ever sees a part."""
     target = path.resolve()
     if not target.parent.is_dir():

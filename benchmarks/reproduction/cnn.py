@@ -8,7 +8,6 @@ import math
 from itertools import pairwise
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
@@ -24,6 +23,7 @@ from skcaps.estimators._machine import (
     isolated_random_state,
     resolve_device,
 )
+from skcaps.estimators._prediction import run_over_batches
 from skcaps.estimators._training import build_net
 from skcaps.nn import (
     CapsNetStem,
@@ -32,8 +32,7 @@ from skcaps.nn import (
     efficient_capsnet,
     efficient_capsnet_geometry,
 )
-
-PREDICTION_BATCH = 256
+from skcaps.nn._networks import published_norm
 
 
 class SmallCNN(nn.Module):
@@ -48,10 +47,11 @@ class SmallCNN(nn.Module):
         *geometry, last = efficient_capsnet_geometry(
             *image_shape[1:], n_convolutions=len(channels)
         )
-        norm = "instance" if tuple(image_shape) == (2, 48, 48) else "batch"
         out = channels[-1]
         features = nn.Sequential(
-            EfficientCapsNetStem(image_shape[0], channels, geometry, norm=norm),
+            EfficientCapsNetStem(
+                image_shape[0], channels, geometry, norm=published_norm(image_shape)
+            ),
             nn.Conv2d(out, out, last.kernel, last.stride, groups=out),
             nn.ReLU(),
             nn.Flatten(),
@@ -226,20 +226,18 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             net.train(dataset, self.max_epochs)
         self.history_ = net.epochs()
 
-    @torch.inference_mode()
     def decision_function(self, X):
         """Give the scores of the classes, shape (n_samples, n_classes)."""
         check_is_fitted(self, "network_")
         rows = _inputs.check_input(self, X, self.layout_)
-        parameter = next(self.network_.parameters())
-        found = []
-        for start in range(0, len(rows), PREDICTION_BATCH):
-            part = _inputs.as_tensor(rows[start : start + PREDICTION_BATCH])
-            unit = _inputs.to_unit(part.to(parameter.device), self.input_range_)
-            with autocast(parameter.device, self.precision):
-                images = self.layout_.to_images(unit.to(parameter.dtype))
-                found.append(self.network_(images).to(parameter.dtype).cpu())
-        return torch.cat(found).numpy()
+        return run_over_batches(
+            self.network_,
+            rows,
+            self.layout_,
+            self.input_range_,
+            next(self.network_.parameters()),
+            self.precision,
+        )
 
     def predict(self, X):
         """Give the class of the highest score, or an indicator of the positive ones."""

@@ -1,8 +1,9 @@
 """Results on disk, written whole after each finished seed."""
 
 import json
-import os
 from pathlib import Path
+
+from skcaps.persistence import replace_file
 
 
 class Store:
@@ -61,9 +62,4 @@ class Store:
 def write_whole(path, text):
     """Write a file beside its place and move it there, in one step for readers."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    replace_file(path, text.encode())

@@ -1,14 +1,13 @@
 """The IDX file format of MNIST: a header with the shape, then the values."""
 
-import gzip
 import hashlib
-import math
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from skcaps.datasets._bytes import as_array, decompress
 
 DTYPES: dict[int, np.dtype[Any]] = {
     0x08: np.dtype(">u1"),
@@ -57,27 +56,12 @@ def read_idx(path: Path, *, sha256: str | None = None) -> np.ndarray:
     array([[0, 1, 2],
            [3, 4, 5]], dtype=uint8)
     """
-    raw = _decompress(path)
+    raw = decompress(path)
     dtype, shape, start = _parse_header(path, raw)
-    expected = start + dtype.itemsize * math.prod(shape)
-    if len(raw) != expected:
-        raise ValueError(
-            f"{path} must hold {expected} bytes for the shape {shape} in its header, "
-            f"got {len(raw)}; the file is damaged, get it again."
-        )
+    array = as_array(path, raw, start, dtype, shape)
     if sha256 is not None:
         _check_sha256(path, raw, sha256)
-    values = np.frombuffer(raw, dtype=dtype, offset=start).reshape(shape)
-    return values.astype(dtype.newbyteorder("="))
-
-
-def _decompress(path: Path) -> bytes:
-    try:
-        return gzip.decompress(path.read_bytes())
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(
-            f"{path} must be a whole gzip file, got: {error}; get it again."
-        ) from error
+    return array
 
 
 def _parse_header(path: Path, raw: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int]:

@@ -1,13 +1,12 @@
 """The binary matrix format of NORB: a type, a shape, then the values."""
 
-import gzip
-import math
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from skcaps.datasets._bytes import as_array, decompress
 
 # The packed type, 0x1E3D4C52, is not among them: no published file has it.
 DTYPES: dict[int, np.dtype[Any]] = {
@@ -61,28 +60,9 @@ def read_norb(path: Path) -> np.ndarray:
     array([[0, 1, 2],
            [3, 4, 5]], dtype=uint8)
     """
-    raw = _read_bytes(path)
+    raw = decompress(path) if path.suffix == ".gz" else path.read_bytes()
     dtype, shape, start = _parse_header(path, raw)
-    expected = start + dtype.itemsize * math.prod(shape)
-    if len(raw) != expected:
-        raise ValueError(
-            f"{path} must hold {expected} bytes for the shape {shape} in its header, "
-            f"got {len(raw)}; the file is damaged, get it again."
-        )
-    values = np.frombuffer(raw, dtype=dtype, offset=start).reshape(shape)
-    return values.astype(dtype.newbyteorder("="))
-
-
-def _read_bytes(path: Path) -> bytes:
-    raw = path.read_bytes()
-    if path.suffix != ".gz":
-        return raw
-    try:
-        return gzip.decompress(raw)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(
-            f"{path} must be a whole gzip file, got: {error}; get it again."
-        ) from error
+    return as_array(path, raw, start, dtype, shape)
 
 
 def _parse_header(path: Path, raw: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int]:

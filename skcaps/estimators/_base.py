@@ -291,12 +291,12 @@ def _kept_if_failing(estimator):
     An interrupt by the user keeps what was trained until then.
     """
     before = dict(vars(estimator))
-    network = before.get("network_")
-    weights = None if network is None else copy.deepcopy(network.state_dict())
+    network = before.get("network_", torch.nn.Identity())
+    weights = copy.deepcopy(network.state_dict())
     try:
         yield
     except Exception:
-        if weights is not None and not _have_values(network, weights):
+        if not _has_values(network, weights):
             network.load_state_dict(weights)
             # Its optimiser has followed the training that failed.
             before.pop("net_", None)
@@ -305,7 +305,7 @@ def _kept_if_failing(estimator):
         raise
 
 
-def _have_values(network, weights):
+def _has_values(network, weights):
     found = network.state_dict()
     return all(torch.equal(found[name], value) for name, value in weights.items())
 

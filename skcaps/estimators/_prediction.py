@@ -249,19 +249,18 @@ class PredictionMixin(ClassifierMixin, TransformerMixin):
         """
         return self._decide(self.poses(X))
 
-    @torch.inference_mode()
     def _predict(self, X, part):
         """Run the network over batches and join one part of what it returns."""
         check_is_fitted(self)
         rows = _inputs.check_input(self, X, self._layout)
-        parameter = next(self.network_.parameters())
-        results = []
-        for batch in _prediction_batches(rows):
-            unit = _inputs.to_unit(batch.to(parameter.device), self.input_range_)
-            images = self._layout.to_images(unit.to(parameter.dtype))
-            with autocast(parameter.device, self.precision):
-                results.append(part(self.network_(images)).cpu())
-        return torch.cat(results)[: len(rows)].numpy()
+        return run_over_batches(
+            lambda images: part(self.network_(images)),
+            rows,
+            self._layout,
+            self.input_range_,
+            next(self.network_.parameters()),
+            self.precision,
+        )
 
     def _decide(self, poses):
         """Give labels, or an indicator, from poses."""
@@ -269,6 +268,36 @@ class PredictionMixin(ClassifierMixin, TransformerMixin):
         if self._multilabel:
             return (found > 0.5).astype(int)
         return self.classes_[found.argmax(axis=1)]
+
+
+@torch.inference_mode()
+def run_over_batches(function, rows, layout, bounds, like, precision):
+    """Apply a function to batches of images and join the results.
+
+    Parameters
+    ----------
+    function : callable
+        Maps a tensor (batch, channels, height, width) to a tensor (batch, ...).
+    rows : ndarray of shape (n_samples, n_features)
+    layout : ImageLayout
+    bounds : tuple of float
+        Values that become 0 and 1.
+    like : Tensor
+        The images get its device and dtype.
+    precision : str
+        A key of `PRECISIONS`.
+
+    Returns
+    -------
+    results : ndarray of shape (n_samples, ...)
+    """
+    results = []
+    for batch in _prediction_batches(rows):
+        unit = _inputs.to_unit(batch.to(like.device), bounds)
+        with autocast(like.device, precision):
+            found = function(layout.to_images(unit.to(like.dtype)))
+        results.append(found.to(like.dtype).cpu())
+    return torch.cat(results)[: len(rows)].numpy()
 
 
 def _lengths_of(poses):

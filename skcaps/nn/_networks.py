@@ -312,7 +312,7 @@ def efficient_capsnet(
         *geometry, last = efficient_capsnet_geometry(
             *image_shape[1:], n_convolutions=len(conv_channels)
         )
-        norm = _published_norm(image_shape) if norm == "auto" else norm
+        norm = published_norm(image_shape) if norm == "auto" else norm
         trunk = EfficientCapsNetStem(image_shape[0], conv_channels, geometry, norm=norm)
         channels = conv_channels[-1]
     primary = DepthwisePrimaryCapsules(channels, primary_dim, last)
@@ -374,7 +374,8 @@ def _decoder(
     return DECODERS[name](n_inputs, image_shape, initialization=initialization)
 
 
-def _published_norm(image_shape: ImageShape) -> str:
+def published_norm(image_shape: ImageShape) -> str:
+    """Name the norm that the Efficient-CapsNet paper uses for images of this shape."""
     return "instance" if tuple(image_shape) == (2, 48, 48) else "batch"
 
 

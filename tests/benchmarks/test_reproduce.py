@@ -199,7 +199,7 @@ def test_a_killed_run_loses_no_finished_seed(tmp_path):
     before = json.loads(path.read_text())["results"]
     # As if it had been killed while it wrote.
     text = path.read_text()
-    path.with_name(f".{path.name}.unfinished").write_text(text[: len(text) // 2])
+    path.with_name(f".{path.name}.0123.part").write_text(text[: len(text) // 2])
     seeds = before[-1]["seed"] + 2
     after = run(QUICK, path.parent, seeds)
     assert after["results"][: len(before)] == before

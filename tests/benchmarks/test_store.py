@@ -45,7 +45,7 @@ def test_a_write_that_fails_half_way_leaves_the_finished_results(tmp_path, monke
     def fail(descriptor):
         raise OSError("no space left")
 
-    monkeypatch.setattr("reproduction.store.os.fsync", fail)
+    monkeypatch.setattr("skcaps.persistence.os.fsync", fail)
     with pytest.raises(OSError, match="no space"):
         store.add(result("x", 1))
     assert Store(tmp_path / "a.json", SETTINGS).results == [result("x", 0)]
@@ -53,8 +53,9 @@ def test_a_write_that_fails_half_way_leaves_the_finished_results(tmp_path, monke
 
 def test_an_unfinished_file_of_a_killed_run_is_no_harm(tmp_path):
     Store(tmp_path / "a.json", SETTINGS).add(result("x", 0))
-    (tmp_path / ".a.json.unfinished").write_text('{"settings": {"ep')
+    (tmp_path / ".a.json.0123.part").write_text('{"settings": {"ep')
     store = Store(tmp_path / "a.json", SETTINGS)
     assert store.results == [result("x", 0)]
     store.add(result("x", 1))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json"]
+    again = Store(tmp_path / "a.json", SETTINGS)
+    assert again.results == [result("x", 0), result("x", 1)]
