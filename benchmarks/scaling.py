@@ -25,12 +25,12 @@ CURVES = {
 }
 LABELS = {
     "batch": "images in a batch, CapsNet",
-    "side": "side of the image, CapsNet",
+    "side": "side of an image, CapsNet",
     "n_classes": "classes, CapsNet",
     "iterations": "iterations, CapsNet",
-    "children": "children, dynamic routing alone",
-    "efficient batch": "images in a batch, Efficient-CapsNet",
-    "efficient side": "side of the image, Efficient-CapsNet",
+    "children": "children, dynamic routing",
+    "efficient batch": "images, Efficient-CapsNet",
+    "efficient side": "side, Efficient-CapsNet",
 }
 
 
@@ -109,16 +109,19 @@ def draw(found, path):
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(
-        2, len(found), figsize=(2.9 * len(found), 5), layout="constrained"
+        2, len(found), figsize=(3 * len(found), 5), layout="constrained", sharey="row"
     )
     for column, (curve, points) in zip(axes.T, found.items(), strict=True):
         values = [point["value"] for point in points]
         for ax, key in zip(column, ("seconds", "MB"), strict=True):
             ax.loglog(values, [point[key] for point in points], marker="o")
-            ax.set_ylabel(f"{key} of a step" if key == "seconds" else "peak MB")
-            ax.grid(alpha=0.3, which="both")
+            ax.set_xticks(values, map(str, values), rotation=45, fontsize=8)
+            ax.minorticks_off()
+            ax.grid(alpha=0.3)
         column[1].set_xlabel(LABELS[curve])
-    figure.savefig(path, dpi=100)
+    axes[0, 0].set_ylabel("seconds of a step")
+    axes[1, 0].set_ylabel("peak MB over the imports")
+    figure.savefig(path, dpi=80)
 
 
 def main():
@@ -130,14 +133,15 @@ def main():
     if arguments.point:
         measure_here(arguments.point[0], int(arguments.point[1]))
         return
-    found = {}
+    path = arguments.output / "scaling.json"
+    # Curves measured before stay, so that they may be measured one by one.
+    found = json.loads(path.read_text()) if path.exists() else {}
     for curve in arguments.only:
         found[curve] = []
         for value in CURVES[curve][1]:
             found[curve].append({"value": value, **measure(curve, value)})
             print(curve, found[curve][-1], flush=True)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    path = arguments.output / "scaling.json"
     path.write_text(json.dumps(found, indent=1) + "\n")
     draw(found, arguments.output / "scaling.png")
 
