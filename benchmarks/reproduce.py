@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from reproduction.charts import make_chart
 from reproduction.experiments import EXPERIMENTS
 from reproduction.protocols import PROTOCOLS, Run
 from reproduction.store import Store, write_whole
@@ -77,11 +78,13 @@ def reproduce(name, arguments):
             report(name, cell, result)
     # Also where all was finished before, by a run that was stopped right after.
     write_table(experiment, arguments.profile, store)
+    chart = make_chart(experiment, arguments.profile, store.results)
+    write_whole(store.path.with_suffix(".png"), chart)
 
 
 def write_table(experiment, profile_name, store):
     table = make_table(experiment, profile_name, store.results)
-    write_whole(store.path.with_suffix(".md"), table)
+    write_whole(store.path.with_suffix(".md"), table.encode())
 
 
 def measure(run, protocol):

@@ -53,6 +53,8 @@ class Experiment:
         Where the published numbers are.
     note : str
         What a reader has to know besides.
+    chart : str
+        A key of `reproduction.charts.CHARTS`.
     """
 
     title: str
@@ -63,6 +65,7 @@ class Experiment:
     profiles: dict
     sources: tuple = ()
     note: str = ""
+    chart: str = "dots"
 
     def cells_of(self, profile):
         """Give the cells of a profile."""

@@ -275,6 +275,7 @@ EXPERIMENTS = {
             "tiny": tiny(),
         },
         sources=("capsules are said to need fewer labels; no number is published",),
+        chart="learning_curves",
     ),
     "routing-mnist": _routing("Does routing help? MNIST-10k", "mnist", 10_000),
     "routing-fashion": _routing(

@@ -56,10 +56,10 @@ class Store:
     def add(self, result):
         """Add a finished seed and write the file, which is never seen half-written."""
         self.results.append(result)
-        write_whole(self.path, json.dumps(self.content, indent=1) + "\n")
+        write_whole(self.path, (json.dumps(self.content, indent=1) + "\n").encode())
 
 
-def write_whole(path, text):
+def write_whole(path, content):
     """Write a file beside its place and move it there, in one step for readers."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, text.encode())
+    replace_file(path, content)

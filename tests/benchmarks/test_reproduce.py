@@ -48,6 +48,8 @@ def test_every_experiment_runs(name, tmp_path):
         errors = [v for k, v in row["metrics"].items() if k.endswith("error")]
         assert all(error is None or 0 <= error <= 100 for error in errors)
     assert "not measured" not in table
+    picture = (tmp_path / f"{name}-tiny.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
