@@ -52,7 +52,7 @@ class CapsNetClassifier(BaseCapsuleClassifier):
     learning_rate_decay : "auto" or float, default="auto"
         Factor of the learning rate for each epoch, applied smoothly after every batch.
         "auto" ends at a hundredth of `learning_rate` after `max_epochs`.
-    batch_size : int, default=64
+    batch_size : int, default=32
         Largest number of images in a training step.
     max_epochs : int, default=20
         Passes over the training images.
@@ -164,7 +164,7 @@ class CapsNetClassifier(BaseCapsuleClassifier):
         loss="margin",
         learning_rate=2e-3,
         learning_rate_decay="auto",
-        batch_size=64,
+        batch_size=32,
         max_epochs=20,
         early_stopping=False,
         validation_fraction=0.1,
