@@ -11,6 +11,7 @@ NETWORKS = {
     "capsnet-random": partial(RandomCouplingsClassifier, routing="learned"),
     "efficient": EfficientCapsNetClassifier,
     "cnn-small": partial(CNNClassifier, architecture="small"),
-    "cnn-large": partial(CNNClassifier, architecture="large"),
-    "cnn-paper": partial(CNNClassifier, architecture="paper"),
+    # In batches as large as those of the capsule network that each is compared with.
+    "cnn-large": partial(CNNClassifier, architecture="large", batch_size=32),
+    "cnn-paper": partial(CNNClassifier, architecture="paper", batch_size=32),
 }
