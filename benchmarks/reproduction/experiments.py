@@ -134,7 +134,7 @@ EXPERIMENTS = {
         ERROR,
         _capsnet_cells(),
         {
-            "small": small(2, n_train=5000),
+            "small": small(2, n_train=6000),
             # 300,000 steps of 128 images.
             "paper": paper(698),
             "tiny": tiny(),
@@ -183,7 +183,7 @@ EXPERIMENTS = {
                 profiles=("paper",),
             ),
         ),
-        {"small": small(2, n_train=5000), "paper": paper(698), "tiny": tiny()},
+        {"small": small(2, n_train=6000), "paper": paper(698), "tiny": tiny()},
         sources=(f"{SABOUR}, table 1",),
     ),
     "multimnist": Experiment(

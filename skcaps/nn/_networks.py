@@ -26,9 +26,9 @@ from skcaps.nn._stems import CapsNetStem, CustomStem, EfficientCapsNetStem
 
 ImageShape = tuple[int, int, int]
 
-# CapsNet's first map of so many images takes 13 MB. The gradients of the whole batch's
-# would be the largest tensors by far, and the C library hands memory blocks of more
-# than 32 MiB back to the system every time.
+# CapsNet's first map of so many images takes 13 MB. A whole batch's would be the largest
+# tensor by far, in training its gradient too, and the C library hands memory blocks of
+# more than 32 MiB back to the system every time.
 _IMAGES_AT_A_TIME = 32
 
 
@@ -96,9 +96,10 @@ class CapsuleNetwork(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _parts(self, images: Tensor) -> Sequence[Tensor]:
-        """Cut a training batch on the CPU, where that changes nothing but memory."""
-        in_parts = torch.is_grad_enabled() and images.device.type == "cpu"
-        if not in_parts or not isinstance(self.stem, CapsNetStem):
+        """Cut a batch on the CPU, where that changes nothing but memory and time."""
+        # A compiler places the tensors itself, and would compile every part anew.
+        whole = images.device.type != "cpu" or torch.compiler.is_compiling()
+        if whole or not isinstance(self.stem, CapsNetStem):
             return (images,)
         parts: Sequence[Tensor] = images.split(_IMAGES_AT_A_TIME)
         return parts

@@ -362,6 +362,16 @@ def test_parts_of_a_batch_do_not_show(monkeypatch):
         assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("grad", [True, False])
+def test_the_stem_sees_a_part_of_the_batch_at_a_time(grad, monkeypatch):
+    monkeypatch.setattr(_networks, "_IMAGES_AT_A_TIME", 2)
+    network, seen = small("capsnet"), []
+    network.stem.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    with torch.set_grad_enabled(grad):
+        network(random_images(5, 1, 12, 12))
+    assert seen == [2, 2, 1]
+
+
 @each_network
 @pytest.mark.parametrize(
     "wrong",
