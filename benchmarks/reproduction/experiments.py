@@ -134,7 +134,9 @@ EXPERIMENTS = {
         ERROR,
         _capsnet_cells(),
         {
-            "small": small(2, n_train=6000),
+            "small": small(
+                4, n_train=10_000, parameters=NARROW_NETWORKS, note=NARROW_NOTE
+            ),
             # 300,000 steps of 128 images.
             "paper": paper(698),
             "tiny": tiny(),
@@ -183,7 +185,13 @@ EXPERIMENTS = {
                 profiles=("paper",),
             ),
         ),
-        {"small": small(2, n_train=6000), "paper": paper(698), "tiny": tiny()},
+        {
+            "small": small(
+                4, n_train=10_000, parameters=NARROW_NETWORKS, note=NARROW_NOTE
+            ),
+            "paper": paper(698),
+            "tiny": tiny(),
+        },
         sources=(f"{SABOUR}, table 1",),
     ),
     "multimnist": Experiment(
