@@ -104,7 +104,7 @@ def _routing(title, source, n_train):
         _routing_cells(),
         {
             "small": small(
-                2, n_train=n_train, parameters=NARROW_NETWORKS, note=NARROW_NOTE
+                4, n_train=n_train, parameters=NARROW_NETWORKS, note=NARROW_NOTE
             ),
             "paper": paper(50, n_train=10_000),
             "tiny": tiny(),
@@ -135,7 +135,7 @@ EXPERIMENTS = {
         _capsnet_cells(),
         {
             "small": small(
-                4, n_train=10_000, parameters=NARROW_NETWORKS, note=NARROW_NOTE
+                6, n_train=10_000, parameters=NARROW_NETWORKS, note=NARROW_NOTE
             ),
             # 300,000 steps of 128 images.
             "paper": paper(698),
@@ -187,7 +187,7 @@ EXPERIMENTS = {
         ),
         {
             "small": small(
-                4, n_train=10_000, parameters=NARROW_NETWORKS, note=NARROW_NOTE
+                6, n_train=10_000, parameters=NARROW_NETWORKS, note=NARROW_NOTE
             ),
             "paper": paper(698),
             "tiny": tiny(),

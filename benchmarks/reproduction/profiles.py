@@ -2,7 +2,7 @@
 
 The small profiles are made for at most 20 minutes on two CPU cores for three seeds,
 where CapsNet trains some 170 images of 28x28 a second in bfloat16, the same with a
-quarter of its channels some 500, and Efficient-CapsNet and the small CNN some 1,100.
+quarter of its channels some 1,200, and Efficient-CapsNet and the small CNN some 1,100.
 """
 
 from dataclasses import dataclass, field
