@@ -116,10 +116,8 @@ class _OuterProducts(NamedTuple):
         """Give the votes' gradient as (batch, caps_out, caps_in, dim_out)."""
         left = torch.stack(self.left, dim=2).flatten(0, 1)
         right = torch.stack(self.right, dim=2).flatten(0, 1)
-        shape = (len(left), left.shape[2], right.shape[2])
-        total = buffer[: math.prod(shape)].view(shape)
-        torch.bmm(left.mT, right, out=total)
-        return total.view(*self.left[0].shape[:2], *shape[1:])
+        total = _multiply(left.mT, right, buffer)
+        return total.view(*self.left[0].shape[:2], *total.shape[1:])
 
 
 def _iterate(
@@ -175,6 +173,9 @@ def _part_size(poses: Tensor, matrices: Tensor) -> int:
     caps_in, _, caps_out, dim_out = matrices.shape
     votes_bytes = caps_in * caps_out * dim_out * poses.element_size()
     limit = _VOTES_BYTES.get(poses.device.type, _VOTES_BYTES_ELSEWHERE)
+    # Every part is compiled anew.
+    if torch.compiler.is_compiling():
+        limit = _VOTES_BYTES_ELSEWHERE
     return max(_FEWEST_IMAGES, limit // max(votes_bytes, 1))
 
 
@@ -187,12 +188,20 @@ def _votes_buffer(poses: Tensor, matrices: Tensor) -> Tensor:
 def _votes(poses: Tensor, matrices: Tensor, buffer: Tensor) -> Tensor:
     """Multiply every child by its matrices."""
     caps_in, _, caps_out, dim_out = matrices.shape
-    shape = (caps_in, len(poses), caps_out * dim_out)
-    votes = buffer[: math.prod(shape)].view(shape)
     # Rows far apart in memory would evict each other from the cache.
     children = poses.transpose(0, 1).contiguous()
-    torch.bmm(children, matrices.flatten(2), out=votes)
+    votes = _multiply(children, matrices.flatten(2), buffer)
     return votes.view(caps_in, len(poses), caps_out, dim_out).permute(1, 2, 0, 3)
+
+
+def _multiply(left: Tensor, right: Tensor, buffer: Tensor) -> Tensor:
+    """Multiply batches of matrices into the buffer."""
+    # A compiler reuses memory by itself, and that of torch 2.4 refuses `out`.
+    if torch.compiler.is_compiling():
+        return torch.bmm(left, right)
+    shape = (len(left), left.shape[1], right.shape[2])
+    product = buffer[: math.prod(shape)].view(shape)
+    return torch.bmm(left, right, out=product)
 
 
 def _uniform(votes: Tensor) -> Tensor:
