@@ -26,9 +26,9 @@ def make_table(experiment, profile_name, results):
     for cell in experiment.cells_of(profile_name):
         rows = [row for row in results if row["cell"] == cell.name]
         lines.append(_row(_describe(experiment, cell, rows)))
-    notes = [*_sources(experiment), experiment.note, profile.note, PROTOCOL]
     tests = sorted({row["test_data"] for row in results})
-    notes.append(f"Measured with the {profile_name} profile on {'; '.join(tests)}.")
+    measured = f"Measured with the {profile_name} profile on {'; '.join(tests)}."
+    notes = [*_sources(experiment), experiment.note, profile.note, measured, PROTOCOL]
     return "\n".join(lines) + "\n\n" + "\n\n".join(filter(None, notes)) + "\n"
 
 
@@ -52,7 +52,7 @@ def _describe(experiment, cell, rows):
         ", ".join(str(row["seed"]) for row in rows),
         f"{rows[0]['n_train']:,}",
         f"{rows[0]['n_parameters']:,}",
-        f"{statistics.fmean(row['seconds'] for row in rows) / 60:.1f}",
+        f"{statistics.median(row['seconds'] for row in rows) / 60:.1f}",
     ]
 
 
