@@ -63,7 +63,8 @@ def draw_learning_curves(experiment, cells, results):
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_minor_formatter("")
     ax.set_xticks(ticks, map(str, ticks))
-    errors = (1, 2, 5, 10, 20, 50)
+    lowest, highest = ax.get_ylim()
+    errors = [e for e in (0.5, 1, 2, 5, 10, 20, 50) if lowest <= e <= highest]
     ax.set_yticks(errors, map(str, errors))
     ax.grid(alpha=0.3)
     return figure
