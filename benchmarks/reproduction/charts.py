@@ -29,6 +29,7 @@ def draw_dots(experiment, cells, results):
             if values:
                 ax.plot(statistics.fmean(values), row, "|", color="k", markersize=16)
         ax.set_xlabel(title)
+        ax.locator_params(axis="x", nbins=5)
         ax.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(cells)), [cell.title for cell in cells])
     panels[0].set_ylim(len(cells) - 0.5, -0.5)

@@ -175,7 +175,12 @@ EXPERIMENTS = {
         "mnist",
         ERROR,
         (
-            Cell("cnn-large", "CNN, 6.8M", "cnn-large", {"augmentation": "shift"}),
+            Cell(
+                "cnn-large",
+                "CNN of CapsNet's layers",
+                "cnn-large",
+                {"augmentation": "shift"},
+            ),
             Cell(
                 "cnn-paper",
                 "CNN of the paper, 35.4M",
