@@ -75,6 +75,8 @@ class Profile:
         Most labels of a class, where a cell asks for a number of them.
     wanted_accuracy : float
         At which training on shifted digits stops, on held-out images.
+    n_between_scores : int
+        Training images between two looks at that accuracy.
     is_sample : bool
         Whether smallNORB is the sample of six pairs.
     precision : str
@@ -96,6 +98,7 @@ class Profile:
     n_test_pairs: int = 10_000
     n_each_max: int = 1000
     wanted_accuracy: float = 1.0
+    n_between_scores: int = 60_000 - N_VALIDATION
     is_sample: bool = False
     precision: str = "float32"
     parameters: dict = field(default_factory=dict)

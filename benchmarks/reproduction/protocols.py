@@ -129,11 +129,14 @@ def separate_digits(run):
 def stand_affine_maps(run):
     """Train on shifted digits to a wanted accuracy, then test on affine ones."""
     train = run.training()
-    stop = StopAtAccuracy(run.profile.wanted_accuracy, train.X_valid, train.y_valid)
+    profile = run.profile
+    stop = StopAtAccuracy(
+        profile.wanted_accuracy, train.X_valid, train.y_valid, profile.n_between_scores
+    )
     classifier, facts = run.fit(train.X, train.y, callbacks=[stop])
     metrics = {
         "validation_error": 100 * (1 - stop.found[-1]),
-        "epochs": len(stop.found),
+        "epochs": stop.n_seen / len(train.y),
         "reached": float(stop.is_reached),
     }
     clean, affine = run.test("shifted"), run.test()

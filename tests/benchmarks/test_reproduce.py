@@ -111,36 +111,53 @@ def test_more_seeds_are_added_to_those_that_are_there(tmp_path, monkeypatch, cap
     assert "| 0, 1 |" in (tmp_path / f"{QUICK}-tiny.md").read_text()
 
 
+# Three epochs of 40 images in batches of 14, 13 and 13.
+@pytest.mark.parametrize(
+    ("wanted", "n_between", "epochs", "reached"),
+    [
+        pytest.param(0.0, 40, 1.0, 1.0, id="after an epoch"),
+        pytest.param(0.0, 14, 14 / 40, 1.0, id="after a batch"),
+        pytest.param(0.0, 20, 27 / 40, 1.0, id="at the next whole batch"),
+        pytest.param(0.0, 1000, 3.0, 1.0, id="at the end"),
+        pytest.param(1.1, 16, 3.0, 0.0, id="never"),
+    ],
+)
 @pytest.mark.usefixtures("generated")
-def test_training_on_shifted_digits_stops_at_the_wanted_accuracy():
+def test_training_on_shifted_digits_stops_at_the_wanted_accuracy(
+    wanted, n_between, epochs, reached
+):
     experiment = EXPERIMENTS["affnist"]
     (cell,) = [cell for cell in experiment.cells if cell.name == "efficient"]
-    epochs = {}
-    for wanted in (0.0, 1.1):
-        profile = stopping_profile(experiment, wanted)
-        found = protocols.stand_affine_maps(
-            protocols.Run("affnist", cell, profile, 0, {}, None)
-        )
-        epochs[wanted] = (found["metrics"]["epochs"], found["metrics"]["reached"])
-        assert len(found["history"]) == found["metrics"]["epochs"]
-    assert epochs == {0.0: (1, 1.0), 1.1: (3, 0.0)}
+    profile = stopping_profile(experiment, wanted, n_between)
+    found = protocols.stand_affine_maps(
+        protocols.Run("affnist", cell, profile, 0, {}, None)
+    )
+    assert found["metrics"]["epochs"] == pytest.approx(epochs)
+    assert found["metrics"]["reached"] == reached
 
 
-def stopping_profile(experiment, wanted):
-    return replace(experiment.profiles["tiny"], max_epochs=3, wanted_accuracy=wanted)
+def stopping_profile(experiment, wanted, n_between):
+    return replace(
+        experiment.profiles["tiny"],
+        max_epochs=3,
+        wanted_accuracy=wanted,
+        n_between_scores=n_between,
+    )
 
 
 @pytest.mark.usefixtures("generated")
 def test_scoring_held_out_images_does_not_change_the_training():
     experiment = EXPERIMENTS["affnist"]
-    profile = stopping_profile(experiment, 1.1)
+    profile = stopping_profile(experiment, 1.1, 16)
     (cell,) = [cell for cell in experiment.cells if cell.name == "efficient"]
     run = protocols.Run("affnist", cell, profile, 0, {}, None)
     train = run.training()
-    stop = StopAtAccuracy(1.1, train.X_valid, train.y_valid)
+    stop = StopAtAccuracy(1.1, train.X_valid, train.y_valid, 16)
     watched, facts = run.fit(train.X, train.y, callbacks=[stop])
     alone, facts_alone = run.fit(train.X, train.y)
-    assert len(stop.found) == len(facts["history"]) == 3
+    assert len(facts["history"]) == 3
+    # After 27, 40, 54, 67, 80, 107 and 120 images, and at the end.
+    assert len(stop.found) == 8
     for row, other in zip(facts["history"], facts_alone["history"], strict=True):
         assert row["train_loss"] == other["train_loss"]
     # The means of the batch normalisation too, which only predictions show.
