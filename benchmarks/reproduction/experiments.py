@@ -1,7 +1,14 @@
 """The experiments: what is trained on what, and what is published of it."""
 
 from reproduction.experiment import Cell, Experiment
-from reproduction.profiles import NARROW_NETWORKS, NARROW_NOTE, paper, small, tiny
+from reproduction.profiles import (
+    FAST_NETWORKS,
+    NARROW_NETWORKS,
+    NARROW_NOTE,
+    paper,
+    small,
+    tiny,
+)
 
 SABOUR = "Sabour, Frosst, Hinton (2017), arXiv:1710.09829"
 MAZZIA = "Mazzia, Salvetti, Chiaberge (2021), Scientific Reports 11, 14634"
@@ -216,10 +223,10 @@ EXPERIMENTS = {
         ),
         {
             "small": small(
-                3,
+                1,
                 n_train=58_000,
-                n_pairs=20_000,
-                parameters=NARROW_NETWORKS,
+                n_pairs=70_000,
+                parameters=FAST_NETWORKS,
                 note=NARROW_NOTE,
             ),
             # 60 M pairs in all; the papers never show one twice.
