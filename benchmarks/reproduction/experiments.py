@@ -262,11 +262,12 @@ EXPERIMENTS = {
         ),
         {
             "small": small(
-                6,
-                n_train=10_000,
-                wanted_accuracy=0.975,
-                parameters=NARROW_NETWORKS,
-                note=f"{NARROW_NOTE} Training stops at 97.5 % on held-out images.",
+                1,
+                n_train=58_000,
+                wanted_accuracy=0.97,
+                n_between_scores=2000,
+                parameters=FAST_NETWORKS,
+                note=f"{NARROW_NOTE} Training stops at 97 % on held-out images.",
             ),
             "paper": paper(
                 200,

@@ -16,8 +16,8 @@ NARROW_NETWORKS = {
     "capsnet-random": NARROW,
     "cnn-large": {"sizes": {"channels": 64}},
 }
-# Where each image is seen once or twice, the rates fall to a tenth only, and those of
-# the batches of 64 start higher. Chosen on held-out pairs of digits.
+# Where each image is seen once, the rates fall to a tenth only, and those of
+# the batches of 64 start higher. Chosen on held-out images.
 FAST = {"learning_rate": 4e-3, "learning_rate_decay": 0.1}
 FAST_NETWORKS = {
     "capsnet": {**NARROW, "learning_rate_decay": 0.1},
