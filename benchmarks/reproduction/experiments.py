@@ -3,6 +3,7 @@
 from reproduction.experiment import Cell, Experiment
 from reproduction.profiles import (
     FAST_NETWORKS,
+    LARGE_BATCHES,
     NARROW_NETWORKS,
     NARROW_NOTE,
     paper,
@@ -156,7 +157,11 @@ EXPERIMENTS = {
         "mnist",
         ERROR,
         (EFFICIENT,),
-        {"small": small(6, n_train=58_000), "paper": paper(150), "tiny": tiny()},
+        {
+            "small": small(8, n_train=58_000, parameters=LARGE_BATCHES),
+            "paper": paper(150),
+            "tiny": tiny(),
+        },
         sources=(f"{MAZZIA}, table 2, the mean of single networks",),
     ),
     "mnist-cnn": Experiment(
@@ -173,7 +178,11 @@ EXPERIMENTS = {
                 "0.48 (another CNN, 173K)",
             ),
         ),
-        {"small": small(6, n_train=58_000), "paper": paper(150), "tiny": tiny()},
+        {
+            "small": small(8, n_train=58_000, parameters=LARGE_BATCHES),
+            "paper": paper(150),
+            "tiny": tiny(),
+        },
         sources=(f"{MAZZIA}, table 2, their own CNN without reconstruction",),
     ),
     "mnist-cnn-large": Experiment(
@@ -348,7 +357,11 @@ EXPERIMENTS = {
                 "efficient", "Efficient-CapsNet", "efficient", {"augmentation": "shift"}
             ),
         ),
-        {"small": small(6, n_train=58_000), "paper": paper(150), "tiny": tiny()},
+        {
+            "small": small(8, n_train=58_000, parameters=LARGE_BATCHES),
+            "paper": paper(150),
+            "tiny": tiny(),
+        },
         sources=("no number of Efficient-CapsNet on Fashion-MNIST is published",),
     ),
     "anomaly": Experiment(
