@@ -134,6 +134,13 @@ EFFICIENT = Cell(
     "efficient", "Efficient-CapsNet", "efficient", {"augmentation": "efficient"}, "0.26"
 )
 
+# Where one network as small as Efficient-CapsNet learns a whole training set.
+SMALL_NETWORKS = {
+    "small": small(8, n_train=58_000, parameters=LARGE_BATCHES),
+    "paper": paper(150),
+    "tiny": tiny(),
+}
+
 EXPERIMENTS = {
     "mnist-capsnet": Experiment(
         "MNIST, CapsNet: routing and reconstruction",
@@ -157,11 +164,7 @@ EXPERIMENTS = {
         "mnist",
         ERROR,
         (EFFICIENT,),
-        {
-            "small": small(8, n_train=58_000, parameters=LARGE_BATCHES),
-            "paper": paper(150),
-            "tiny": tiny(),
-        },
+        SMALL_NETWORKS,
         sources=(f"{MAZZIA}, table 2, the mean of single networks",),
     ),
     "mnist-cnn": Experiment(
@@ -178,11 +181,7 @@ EXPERIMENTS = {
                 "0.48 (another CNN, 173K)",
             ),
         ),
-        {
-            "small": small(8, n_train=58_000, parameters=LARGE_BATCHES),
-            "paper": paper(150),
-            "tiny": tiny(),
-        },
+        SMALL_NETWORKS,
         sources=(f"{MAZZIA}, table 2, their own CNN without reconstruction",),
     ),
     "mnist-cnn-large": Experiment(
@@ -357,11 +356,7 @@ EXPERIMENTS = {
                 "efficient", "Efficient-CapsNet", "efficient", {"augmentation": "shift"}
             ),
         ),
-        {
-            "small": small(8, n_train=58_000, parameters=LARGE_BATCHES),
-            "paper": paper(150),
-            "tiny": tiny(),
-        },
+        SMALL_NETWORKS,
         sources=("no number of Efficient-CapsNet on Fashion-MNIST is published",),
     ),
     "anomaly": Experiment(
