@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,6 +110,21 @@ def test_more_seeds_are_added_to_those_that_are_there(tmp_path, monkeypatch, cap
     ]
     assert capsys.readouterr().out.count("finished before") == 2
     assert "| 0, 1 |" in (tmp_path / f"{QUICK}-tiny.md").read_text()
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_results_that_are_kept_are_whole_and_of_todays_settings(
+    name, tmp_path, monkeypatch
+):
+    def measure(run, protocol):
+        pytest.fail(f"seed {run.seed} of {run.cell.name} is missing")
+
+    monkeypatch.setattr(reproduce, "measure", measure)
+    kept = reproduce.RESULTS / f"{name}-small.json"
+    shutil.copy(kept, tmp_path)
+    reproduce.main([name, "--output", str(tmp_path)])
+    table = tmp_path / f"{name}-small.md"
+    assert table.read_text() == kept.with_suffix(".md").read_text()
 
 
 # Three epochs of 40 images in batches of 14, 13 and 13.
