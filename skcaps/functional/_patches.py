@@ -1,0 +1,208 @@
+"""A convolution as matrix products, for processors.
+
+The kernels of CapsNet are large and its channels many. Patches of 9x9x256 numbers,
+copied out of the feature maps, make matrices for which the plain product is about the
+fastest thing that a processor does; the backward pass of a library's convolution is
+slower, most of all for images with one channel (`benchmarks/README.md`).
+
+All tensors have their channels last in memory, so that a patch is copied in long runs.
+A block is a part of the outputs and a part of the kernel whose patches stay in the
+cache.
+
+The axes are: `windows` (batch, rows, columns, kernel rows, kernel columns, channels),
+where rows and columns are the output's; `kernel` (channels out, kernel rows, kernel
+columns, channels); `outputs` (batch, rows, columns, channels out).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.grad import conv2d_input, conv2d_weight
+
+# Outputs in a block: each block reads its part of the kernel once.
+_OUTPUTS = 1280
+# Patches in a block: what a cache holds.
+_PATCHES_BYTES = 4 << 20
+
+_Slices = tuple[slice, slice]
+
+
+class ConvolveByPatches(torch.autograd.Function):
+    """Do what `torch.nn.functional.conv2d` does without padding.
+
+    Takes images (batch, channels, height, width), a weight (channels out, channels,
+    kernel rows, kernel columns), a bias (channels out) or None, and the two strides;
+    gives feature maps (batch, channels out, rows, columns), channels last in memory.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        images: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: tuple[int, int],
+    ) -> Tensor:
+        """Multiply the patches with each part of the kernel, and add up."""
+        ctx.save_for_backward(images, weight)
+        ctx.stride = stride
+        kernel = _channels_last(weight)
+        windows = _windows(_channels_last(images), kernel, stride)
+        maps = _new_maps(windows, len(kernel))
+        outputs = maps.permute(0, 2, 3, 1)
+        outputs[:] = 0 if bias is None else bias
+        buffer = _buffer(windows)
+        for place, part in _blocks(windows):
+            patches = _copy(windows, place, part, buffer)
+            _rows(outputs, place).addmm_(patches, _columns(kernel, part).T)
+        return maps
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Give the gradients of images, weight and bias."""
+        images, weight = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        # Only torch's own gradient has a gradient.
+        pull_back = _pull_back_by_torch if torch.is_grad_enabled() else _pull_back
+        with torch.autocast(grad.device.type, enabled=False):
+            grads = pull_back(images, weight, grad, ctx.stride, needs[0], needs[1])
+        return *grads, grad.sum((0, 2, 3)) if needs[2] else None, None
+
+
+def _pull_back(
+    images: Tensor,
+    weight: Tensor,
+    grad: Tensor,
+    stride: tuple[int, int],
+    needs_images: bool,
+    needs_weight: bool,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Give the gradients of images and weight, those that are needed."""
+    kernel, maps = _channels_last(weight), _channels_last(images)
+    grad_outputs = _channels_last(grad)
+    grad_kernel = torch.zeros_like(kernel) if needs_weight else None
+    grad_maps = torch.zeros_like(maps) if needs_images else None
+    windows = _windows(maps, kernel, stride)
+    buffer = _buffer(windows)
+    for place, part in _blocks(windows):
+        rows = _rows(grad_outputs, place)
+        if grad_kernel is not None:
+            patches = _copy(windows, place, part, buffer)
+            _columns(grad_kernel, part).addmm_(rows.T, patches)
+        if grad_maps is not None:
+            target = _cut(_windows(grad_maps, kernel, stride), place, part)
+            out = buffer[: target.numel()].view(len(rows), -1)
+            torch.mm(rows, _columns(kernel, part), out=out)
+            _add_patches(target, out.view(target.shape))
+    return _channels_first(grad_maps), _channels_first(grad_kernel)
+
+
+def _pull_back_by_torch(
+    images: Tensor,
+    weight: Tensor,
+    grad: Tensor,
+    stride: tuple[int, int],
+    needs_images: bool,
+    needs_weight: bool,
+) -> tuple[Tensor | None, Tensor | None]:
+    of_images = conv2d_input(images.shape, weight, grad, stride)
+    of_weight = conv2d_weight(images, weight.shape, grad, stride)
+    return of_images if needs_images else None, of_weight if needs_weight else None
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    return images.permute(0, 2, 3, 1).contiguous()
+
+
+def _channels_first(maps: Tensor | None) -> Tensor | None:
+    return None if maps is None else maps.permute(0, 3, 1, 2)
+
+
+def _new_maps(windows: Tensor, channels: int) -> Tensor:
+    """Make what is no view, since a user may change the maps in place."""
+    n_images, n_rows, n_columns = windows.shape[:3]
+    return torch.empty(
+        (n_images, channels, n_rows, n_columns),
+        dtype=windows.dtype,
+        device=windows.device,
+        memory_format=torch.channels_last,
+    )
+
+
+def _windows(maps: Tensor, kernel: Tensor, stride: tuple[int, int]) -> Tensor:
+    """View the maps as one patch for each output."""
+    rows = maps.unfold(1, kernel.shape[1], stride[0])
+    return rows.unfold(2, kernel.shape[2], stride[1]).permute(0, 1, 2, 4, 5, 3)
+
+
+def _blocks(windows: Tensor) -> Iterator[tuple[_Slices, _Slices]]:
+    """Give the places (images, rows) and the parts of the kernel of all blocks."""
+    sizes = [windows.shape[axis] for axis in (0, 1, 3, 4)]
+    steps = _block_steps(windows)
+    axes = [
+        [slice(start, start + step) for start in range(0, size, step)]
+        for size, step in zip(sizes, steps, strict=True)
+    ]
+    for images, rows, kernel_rows, kernel_columns in itertools.product(*axes):
+        yield (images, rows), (kernel_rows, kernel_columns)
+
+
+def _block_steps(windows: Tensor) -> tuple[int, int, int, int]:
+    """Give the images, rows, kernel rows and kernel columns of a block."""
+    n_images, n_rows, n_columns, kernel_rows, kernel_columns, channels = windows.shape
+    images = _equal_steps(n_images, _OUTPUTS // (n_rows * n_columns))
+    rows = _equal_steps(n_rows, _OUTPUTS // n_columns)
+    bytes_of_place = images * rows * n_columns * channels * windows.element_size()
+    n_places = _PATCHES_BYTES // bytes_of_place
+    return (
+        images,
+        rows,
+        _equal_steps(kernel_rows, n_places // kernel_columns),
+        _equal_steps(kernel_columns, n_places),
+    )
+
+
+def _equal_steps(size: int, most: int) -> int:
+    """Give the step that cuts an axis into about equal parts of at most so many."""
+    n_parts = -(-size // max(1, most))
+    return -(-size // max(1, n_parts)) or 1
+
+
+def _buffer(windows: Tensor) -> Tensor:
+    images, rows, kernel_rows, kernel_columns = _block_steps(windows)
+    *_, n_columns, _, _, channels = windows.shape
+    n_outputs, n_places = images * rows * n_columns, kernel_rows * kernel_columns
+    return windows.new_empty(n_outputs * n_places * channels)
+
+
+def _cut(windows: Tensor, place: _Slices, part: _Slices) -> Tensor:
+    return windows[*place, :, *part]
+
+
+def _copy(windows: Tensor, place: _Slices, part: _Slices, buffer: Tensor) -> Tensor:
+    """Copy the patches of a block, one in each row of a matrix."""
+    patches = _cut(windows, place, part)
+    copied = buffer[: patches.numel()].view(patches.shape).copy_(patches)
+    return copied.flatten(0, 2).flatten(1)
+
+
+def _rows(outputs: Tensor, place: _Slices) -> Tensor:
+    """View the outputs of a block as a matrix with one of them in each row."""
+    return outputs[place].view(-1, outputs.shape[3])
+
+
+def _columns(kernel: Tensor, part: _Slices) -> Tensor:
+    """View a part of the kernel as a matrix with one channel out in each row."""
+    return kernel[:, *part].view(len(kernel), -1)
+
+
+def _add_patches(target: Tensor, patches: Tensor) -> None:
+    """Add patches to the maps; those of one place in the kernel never overlap."""
+    places = itertools.product(range(target.shape[3]), range(target.shape[4]))
+    for row, column in places:
+        target[:, :, :, row, column] += patches[:, :, :, row, column]

@@ -1,0 +1,88 @@
+import pytest
+import torch
+from torch.nn import functional
+from torch.testing import assert_close
+
+from skcaps.functional._patches import ConvolveByPatches
+from skcaps.nn import PatchConv2d
+
+
+def make(dtype=torch.float32):
+    torch.manual_seed(0)
+    return PatchConv2d(3, 4, (5, 3), (2, 1)).to(dtype)
+
+
+def draw(dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(2, 3, 9, 8, generator=generator).to(dtype)
+
+
+def torchs_own(conv, images):
+    return functional.conv2d(images, conv.weight, conv.bias, conv.stride)
+
+
+@pytest.fixture
+def patched(monkeypatch):
+    """Count the calls of the products."""
+    calls = []
+    apply = ConvolveByPatches.apply
+
+    def counted(*args):
+        calls.append(args)
+        return apply(*args)
+
+    monkeypatch.setattr(ConvolveByPatches, "apply", counted)
+    return calls
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_is_a_convolution(dtype, patched):
+    conv, images = make(dtype), draw(dtype)
+    out = conv(images)
+    assert len(patched) == 1
+    assert out.dtype == dtype
+    assert_close(out, torchs_own(conv, images))
+
+
+def test_weight_and_result_have_their_channels_last():
+    conv = make()
+    assert conv.weight.is_contiguous(memory_format=torch.channels_last)
+    assert conv(draw()).is_contiguous(memory_format=torch.channels_last)
+    conv(draw()).sum().backward()
+    assert conv.weight.grad.stride() == conv.weight.stride()
+
+
+def test_result_may_be_changed_in_place():
+    conv, images = make(), draw()
+    torch.relu_(conv(images)).sum().backward()
+    found, conv.weight.grad = conv.weight.grad, None
+    torch.relu(torchs_own(conv, images)).sum().backward()
+    assert_close(found, conv.weight.grad)
+
+
+def test_autocast_is_left_to_torch(patched):
+    conv, images = make(), draw()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = conv(images)
+    assert not patched
+    assert out.dtype == torch.bfloat16
+
+
+def test_half_formats_are_left_to_torch(patched):
+    conv, images = make(torch.bfloat16), draw(torch.bfloat16)
+    assert torch.equal(conv(images), torchs_own(conv, images))
+    assert not patched
+
+
+def test_compiler_sees_a_convolution(patched):
+    conv, images = make(), draw()
+    compiled = torch.compile(conv, backend="eager", fullgraph=True)
+    assert_close(compiled(images), conv(images))
+    # The call that was not compiled.
+    assert len(patched) == 1
+
+
+def test_what_does_not_fit_is_left_to_torch():
+    with pytest.raises(RuntimeError, match="to have 3 channels, but got 2 channels"):
+        make()(draw()[:, :2])
+    assert make()(draw()[0]).shape == (4, 3, 6)
