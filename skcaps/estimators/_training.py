@@ -14,6 +14,7 @@ from skorch.helper import predefined_split
 from tqdm.auto import tqdm
 
 from skcaps.estimators._dataset import BatchIterator
+from skcaps.estimators._optimizer import Adam
 from skcaps.functional import AUGMENTATIONS
 
 # With learning_rate_decay="auto" the rate ends at this share of where it started.
@@ -251,7 +252,7 @@ def build_net(network, objective, params, *, device, n_batches, valid, tasks):
     net = CapsuleNet(
         network,
         objective,
-        optimizer=torch.optim.Adam,
+        optimizer=Adam,
         optimizer__fused=True,
         lr=params["learning_rate"],
         max_epochs=params["max_epochs"],

@@ -231,6 +231,12 @@ def _softmax_gradient(coupling: Tensor, grad: Tensor) -> Tensor:
 
 def _pull_back(squash: Squash, sums: Tensor, grad: Tensor) -> Tensor:
     """Give the gradient before the squash from the one after it."""
-    pull_back = torch.func.vjp(squash, sums)[1]
-    pulled: Tensor = pull_back(grad)[0]
+    pulled: Tensor
+    if torch.compiler.is_compiling():
+        pulled = torch.func.vjp(squash, sums)[1](grad)[0]
+        return pulled
+    # torch.func would load the compiler, and so would a gradient of more than a number.
+    with torch.enable_grad():
+        sums = sums.detach().requires_grad_()
+        (pulled,) = torch.autograd.grad((squash(sums) * grad).sum(), sums)
     return pulled
