@@ -24,7 +24,9 @@ from skcaps.estimators._machine import (
     PRECISIONS,
     draw_seed,
     isolated_random_state,
+    place,
     resolve_device,
+    warn_without_bfloat16,
 )
 from skcaps.estimators._objective import Objective
 from skcaps.estimators._training import build_net
@@ -123,6 +125,7 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
     def _start_with(self, X, y, sample_weight, classes=None):
         """Check the first data, decide all that depends on them, build the network."""
         device = resolve_device(self.device)
+        warn_without_bfloat16(device, self.precision)
         rows, y, layout = _inputs.check_fit_input(self, X, y)
         y, is_multilabel = _targets.check_targets(y)
         classes = _targets.find_classes(
@@ -182,7 +185,8 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
         self.__dict__.pop("net_", None)
 
     def _place(self, network):
-        self.network_ = network.to(self.device_)
+        self.network_ = network
+        place(network, torch.device(self.device_), self.precision)
         if self.compile:
             self.network_.compile()
 

@@ -85,7 +85,8 @@ class CapsNetClassifier(BaseCapsuleClassifier):
         "auto" is the GPU where torch sees one, else the CPU; resolved in `fit`.
     precision : {"float32", "bfloat16", "float64"}, default="float32"
         Number format of the convolutions; "bfloat16" keeps weights and routing in
-        float32.
+        float32, and gives way to float32, with a warning in `fit`, on a processor
+        without instructions for it.
     compile : bool, default=False
         Compile the network with ``torch.compile``.
 

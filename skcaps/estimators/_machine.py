@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+
+from skcaps.nn import CapsuleNetwork, PatchConv2d
 
 PRECISIONS = {
     "float32": torch.float32,
@@ -47,9 +50,37 @@ def fits_on(device: torch.device, rows: np.ndarray) -> bool:
     return rows.nbytes <= free // 2
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Say whether bfloat16 is of use; some processors only imitate it, very slowly."""
+    if device.type != "cpu":
+        return True
+    onednn = torch.backends.mkldnn.is_available()
+    return onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def warn_without_bfloat16(device: torch.device, precision: str) -> None:
+    """Say so if float32 takes the place of bfloat16."""
+    if precision == "bfloat16" and not has_bfloat16(device):
+        warnings.warn(
+            'precision="bfloat16" was asked for, but this processor has no '
+            "instructions for it; float32 takes its place, which is faster here.",
+            stacklevel=5,
+        )
+
+
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Run the convolutions of a block in bfloat16 if `precision` says so."""
-    return torch.autocast(device.type, torch.bfloat16, precision == "bfloat16")
+    enabled = precision == "bfloat16" and has_bfloat16(device)
+    return torch.autocast(device.type, torch.bfloat16, enabled)
+
+
+def place(network: CapsuleNetwork, device: torch.device, precision: str) -> None:
+    """Move a network to its device, each weight laid out for what will read it."""
+    network.to(device)
+    if device.type == "cpu" and precision == "bfloat16" and has_bfloat16(device):
+        for module in network.modules():
+            if isinstance(module, PatchConv2d):
+                module.lay_out(torch.contiguous_format)
 
 
 def draw_seed(random_state) -> int:

@@ -251,8 +251,9 @@ def test_results_of_other_settings_are_not_mixed(tmp_path):
 
 
 def test_the_whole_smallnorb_path_runs_on_the_real_sample(tmp_path, data_home):
-    arguments = ["smallnorb", "--seeds", "1", "--data-home", str(data_home)]
-    reproduce.main([*arguments, "--output", str(tmp_path)])
+    arguments = ["smallnorb", "--seeds", "1", "--precision", "float32"]
+    folders = ["--data-home", str(data_home), "--output", str(tmp_path)]
+    reproduce.main([*arguments, *folders])
     content = json.loads((tmp_path / "smallnorb-small.json").read_text())
     assert [row["n_train"] for row in content["results"]] == [6, 6]
     assert "say nothing" in (tmp_path / "smallnorb-small.md").read_text()

@@ -1,5 +1,7 @@
 import math
 import os
+import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import torch
 from sklearn.utils._param_validation import InvalidParameterError
 from skorch.callbacks import Callback
 
+from skcaps.estimators import _machine
 from skcaps.functional import AUGMENTATIONS
 
 from ._small import X, Y, assert_same_weights, differ, make, make_capsnet, weights_of
@@ -305,6 +308,7 @@ def test_stem_is_not_touched():
     assert clf.predict(X).shape == Y.shape
 
 
+@pytest.mark.filterwarnings("ignore:precision=.bfloat16. was asked for")
 @pytest.mark.parametrize(
     ("precision", "dtype"),
     [("float32", np.float32), ("bfloat16", np.float32), ("float64", np.float64)],
@@ -313,6 +317,41 @@ def test_precision(precision, dtype):
     clf = make(precision=precision).fit(X, Y)
     assert clf.lengths(X).dtype == dtype
     assert np.isfinite(clf.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_bfloat16_needs_a_processor_that_has_it(supported, monkeypatch):
+    monkeypatch.setattr(_machine, "has_bfloat16", lambda device: supported)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = make(precision="bfloat16").fit(X, Y).lengths(X)
+    exact = make(precision="float32").fit(X, Y).lengths(X)
+    assert np.array_equal(found, exact) == (not supported)
+    messages = [str(warning.message) for warning in caught]
+    expected = (
+        'precision="bfloat16" was asked for, but this processor has no instructions '
+        "for it; float32 takes its place, which is faster here."
+    )
+    assert messages == ([] if supported else [expected])
+    assert all(warning.filename == __file__ for warning in caught)
+
+
+@pytest.mark.parametrize(
+    ("precision", "memory_format"),
+    [
+        ("float32", torch.channels_last),
+        ("float64", torch.channels_last),
+        ("bfloat16", torch.contiguous_format),
+    ],
+)
+def test_weights_are_laid_out_for_their_convolution(
+    precision, memory_format, monkeypatch
+):
+    monkeypatch.setattr(_machine, "has_bfloat16", lambda device: True)
+    clf = make_capsnet(precision=precision).fit(X, Y)
+    for found in (clf, pickle.loads(pickle.dumps(clf))):
+        weight = found.network_.primary.conv.weight
+        assert weight.is_contiguous(memory_format=memory_format)
 
 
 class Recorder:
