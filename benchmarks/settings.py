@@ -24,3 +24,8 @@ def describe_machine():
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
     }
+
+
+def processor_folder():
+    """Name a folder for what depends on the processor's vector instructions."""
+    return torch.backends.cpu.get_cpu_capability().lower()

@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import textbook
 import torch
-from settings import describe_machine
+from settings import describe_machine, processor_folder
 from skorch.callbacks import Callback
 from torch import nn
 
 from skcaps import CapsNetClassifier, EfficientCapsNetClassifier
-from skcaps.estimators._machine import autocast
+from skcaps.estimators._machine import autocast, has_bfloat16
 from skcaps.estimators._objective import Batch, Objective
 
-RESULTS = Path(__file__).parent / "results" / "speed"
+RESULTS = Path(__file__).parent / "results" / "speed" / processor_folder()
 BATCH = 128
 CPU = torch.device("cpu")
 CLASSIFIERS = {
@@ -326,6 +326,9 @@ def main():
     rows = {}
     for name in arguments.networks:
         for precision in arguments.precisions:
+            if precision == "bfloat16" and not has_bfloat16(CPU):
+                print("\nThis processor has no instructions for bfloat16.")
+                continue
             print(f"\n{name}, {precision}, batch {BATCH}", flush=True)
             found = time_training(name, precision, arguments)
             found |= time_prediction(name, precision, arguments)

@@ -1,0 +1,129 @@
+"""Time CapsNet's two convolutions: torch's own, in both layouts, and by patches.
+
+The contestants take turns. Beside them stands a plain product of large matrices: what
+the processor can do.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import torch
+from settings import describe_machine, processor_folder
+from torch.nn import functional
+
+from skcaps.estimators._machine import has_bfloat16
+from skcaps.functional._patches import ConvolveByPatches
+
+RESULTS = Path(__file__).parent / "results" / "convolutions" / processor_folder()
+# The network hands its convolutions so many images at a time.
+BATCH = 32
+# Channels in and out, kernel, stride, side of the image.
+LAYERS = {"stem": (1, 256, 9, 1, 28), "primary capsules": (256, 256, 9, 2, 20)}
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+CONTESTANTS = {
+    "torch": (functional.conv2d, torch.contiguous_format),
+    "torch, channels last": (functional.conv2d, torch.channels_last),
+    "patches": (ConvolveByPatches.apply, torch.channels_last),
+}
+
+
+def make_step(contestant, layer, dtype):
+    """Make a function that gives the seconds of a forward and of a backward pass."""
+    convolve, memory_format = CONTESTANTS[contestant]
+    n_in, n_out, kernel, stride, side = LAYERS[layer]
+    shapes = ((BATCH, n_in, side, side), (n_out, n_in, kernel, kernel))
+    images, weight = (
+        torch.rand(shape, dtype=dtype).contiguous(memory_format=memory_format)
+        for shape in shapes
+    )
+    # Images have no gradient, feature maps have one.
+    images.requires_grad_(layer != "stem")
+    weight.requires_grad_()
+    bias = torch.rand(n_out, dtype=dtype, requires_grad=True)
+
+    def step():
+        images.grad = weight.grad = bias.grad = None
+        start = time.perf_counter()
+        maps = convolve(images, weight, bias, (stride, stride))
+        middle = time.perf_counter()
+        maps.backward(torch.ones_like(maps))
+        return middle - start, time.perf_counter() - middle
+
+    return step
+
+
+def time_layer(layer, dtype, rounds):
+    """Give the median milliseconds of each contestant's two passes."""
+    steps = {name: make_step(name, layer, dtype) for name in CONTESTANTS}
+    seconds = {name: [] for name in steps}
+    for turn in range(rounds + 1):
+        for name, step in steps.items():
+            # The second of two calls finds its own memory.
+            step()
+            if turn:
+                seconds[name].append(step())
+    return {
+        name: [1e3 * statistics.median(column) for column in zip(*found, strict=True)]
+        for name, found in seconds.items()
+    }
+
+
+def product_gigaflops(dtype, rounds, size=2048):
+    left, right = (torch.rand(size, size, dtype=dtype) for _ in range(2))
+    seconds = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        left @ right
+        seconds.append(time.perf_counter() - start)
+    return 2e-9 * size**3 / statistics.median(seconds[1:])
+
+
+def gigaflops_of(layer):
+    """Give the billions of operations of a forward and of a backward pass."""
+    n_in, n_out, kernel, stride, side = LAYERS[layer]
+    outputs = BATCH * ((side - kernel) // stride + 1) ** 2
+    forward = 2e-9 * outputs * n_out * n_in * kernel**2
+    return forward, forward * (1 if layer == "stem" else 2)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    lines = [
+        "| precision | layer | by | forward ms | backward ms | GFLOP/s |",
+        "|---|---|---|---|---|---|",
+    ]
+    content = {"machine": describe_machine(), "milliseconds": {}}
+    for precision, dtype in PRECISIONS.items():
+        if precision == "bfloat16" and not has_bfloat16(torch.device("cpu")):
+            print("This processor has no instructions for bfloat16.")
+            continue
+        rate = product_gigaflops(dtype, arguments.rounds)
+        lines.append(f"| {precision} | a plain product | | | | {rate:.0f} |")
+        for layer in LAYERS:
+            found = time_layer(layer, dtype, arguments.rounds)
+            content["milliseconds"][f"{precision}, {layer}"] = found
+            for name, times in found.items():
+                rates = [
+                    f"{1e3 * work / ms:.0f}"
+                    for work, ms in zip(gigaflops_of(layer), times, strict=True)
+                ]
+                numbers = " | ".join(f"{ms:.1f}" for ms in times)
+                lines.append(
+                    f"| {precision} | {layer} | {name} | {numbers} | "
+                    f"{', '.join(rates)} |"
+                )
+    print("\n".join(lines))
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / "convolutions.md").write_text("\n".join(lines) + "\n")
+    path = arguments.output / "convolutions.json"
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
