@@ -12,7 +12,8 @@ class PatchConv2d(nn.Conv2d):
     """A convolution without padding, by matrix products where those are faster.
 
     That is on a CPU, in float32 and float64. On other devices, under autocast and where
-    a compiler reads the code, it is `torch.nn.Conv2d`, whose values it has everywhere.
+    torch compiles, exports or traces, it is `torch.nn.Conv2d`, whose values it always
+    has.
 
     Parameters
     ----------
@@ -61,19 +62,23 @@ class PatchConv2d(nn.Conv2d):
     def forward(self, images: Tensor) -> Tensor:
         """Convolve images of shape ``(batch, in_channels, height, width)``."""
         # What does not fit gets torch's own error.
-        fits = images.ndim == 4 and images.shape[1] == self.in_channels
-        if not (fits and _by_patches(images)):
+        if not (_by_patches(images) and self._fits(images)):
             return super().forward(images)
         maps: Tensor = ConvolveByPatches.apply(  # type: ignore[no-untyped-call]
             images, self.weight, self.bias, self.stride
         )
         return maps
 
+    def _fits(self, images: Tensor) -> bool:
+        return images.ndim == 4 and images.shape[1] == self.in_channels
+
 
 def _by_patches(images: Tensor) -> bool:
+    is_traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
     return (
         images.device.type == "cpu"
         and images.dtype in (torch.float32, torch.float64)
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
+        and not is_traced
     )

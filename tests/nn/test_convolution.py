@@ -82,6 +82,14 @@ def test_compiler_sees_a_convolution(patched):
     assert len(patched) == 1
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_trace_holds_a_convolution():
+    conv, images = make(), draw()
+    traced = torch.jit.trace(conv, images)
+    assert "aten::_convolution" in str(traced.inlined_graph)
+    assert_close(traced(images[:1]), conv(images[:1]))
+
+
 def test_what_does_not_fit_is_left_to_torch():
     with pytest.raises(RuntimeError, match="to have 3 channels, but got 2 channels"):
         make()(draw()[:, :2])
