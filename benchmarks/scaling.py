@@ -87,7 +87,7 @@ def measure_here(curve, value):
     else:
         step = make_network_step(kind, **setting)
     seconds = []
-    for _ in range(4):
+    for _ in range(8):
         start = time.perf_counter()
         step()
         seconds.append(time.perf_counter() - start)
