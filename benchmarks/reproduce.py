@@ -16,6 +16,8 @@ from reproduction.store import Store, write_whole
 from reproduction.tables import make_table
 from settings import describe_machine
 
+from skcaps.estimators._machine import has_bfloat16, resolve_device
+
 RESULTS = Path(__file__).parent / "results" / "reproduce"
 
 
@@ -53,6 +55,15 @@ def parse_arguments(given=None):
     return arguments
 
 
+def check_machine(device, precision):
+    """Raise ValueError where float32 would pass for bfloat16 in the results."""
+    if precision == "bfloat16" and not has_bfloat16(resolve_device(device)):
+        raise ValueError(
+            "precision is bfloat16, for which this processor has no instructions; pass "
+            "--precision float32."
+        )
+
+
 def reproduce(name, arguments):
     """Run the unfinished seeds of one experiment, one seed of all cells at a time."""
     experiment = EXPERIMENTS[name]
@@ -69,6 +80,7 @@ def reproduce(name, arguments):
             if store.has(cell.name, seed):
                 print(f"{name}: {cell.title}, seed {seed}: finished before", flush=True)
                 continue
+            check_machine(**machine)
             run = Run(
                 experiment.source, cell, profile, seed, machine, arguments.data_home
             )

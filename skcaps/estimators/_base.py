@@ -125,7 +125,6 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
     def _start_with(self, X, y, sample_weight, classes=None):
         """Check the first data, decide all that depends on them, build the network."""
         device = resolve_device(self.device)
-        warn_without_bfloat16(device, self.precision)
         rows, y, layout = _inputs.check_fit_input(self, X, y)
         y, is_multilabel = _targets.check_targets(y)
         classes = _targets.find_classes(
@@ -186,7 +185,7 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
 
     def _place(self, network):
         self.network_ = network
-        place(network, torch.device(self.device_), self.precision)
+        place(network, torch.device(self.device_), self.precision, self.compile)
         if self.compile:
             self.network_.compile()
 
@@ -217,6 +216,10 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
             self.loss_curve_ = [row["train_loss"] for row in self.history_]
 
     def _net(self, dataset, valid, tasks):
+        device = torch.device(self.device_)
+        warn_without_bfloat16(device, self.precision)
+        # The precision may have changed since the last training.
+        place(self.network_, device, self.precision, self.compile)
         objective = Objective(
             self.loss,
             reconstruction_weight=self.reconstruction_weight,
@@ -228,7 +231,7 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
             self.network_,
             objective,
             self.get_params(deep=False),
-            device=torch.device(self.device_),
+            device=device,
             n_batches=-(-len(dataset) // self.batch_size),
             valid=valid,
             tasks=tasks,

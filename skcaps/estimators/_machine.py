@@ -64,7 +64,7 @@ def warn_without_bfloat16(device: torch.device, precision: str) -> None:
         warnings.warn(
             'precision="bfloat16" was asked for, but this processor has no '
             "instructions for it; float32 takes its place, which is faster here.",
-            stacklevel=5,
+            stacklevel=6,
         )
 
 
@@ -74,13 +74,17 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled)
 
 
-def place(network: CapsuleNetwork, device: torch.device, precision: str) -> None:
-    """Move a network to its device, each weight laid out for what will read it."""
+def place(
+    network: CapsuleNetwork, device: torch.device, precision: str, compiled: bool
+) -> None:
+    """Move a network to its device, and choose how it convolves there."""
     network.to(device)
-    if device.type == "cpu" and precision == "bfloat16" and has_bfloat16(device):
-        for module in network.modules():
-            if isinstance(module, PatchConv2d):
-                module.lay_out(torch.contiguous_format)
+    in_bfloat16 = precision == "bfloat16" and has_bfloat16(device)
+    for module in network.modules():
+        if isinstance(module, PatchConv2d):
+            module.use_patches(
+                device.type == "cpu" and not in_bfloat16 and not compiled
+            )
 
 
 def draw_seed(random_state) -> int:

@@ -1,9 +1,9 @@
 """A convolution as matrix products, for processors.
 
 The kernels of CapsNet are large and its channels many. Patches of 9x9x256 numbers,
-copied out of the feature maps, make matrices for which the plain product is about the
-fastest thing that a processor does; the backward pass of a library's convolution is
-slower, most of all for images with one channel (`benchmarks/README.md`).
+copied out of the feature maps, make matrices, whose product is about as fast as a
+convolution forward and faster than one backward, most of all for images with one
+channel (`benchmarks/README.md`).
 
 All tensors have their channels last in memory, so that a patch is copied in long runs.
 A block is a part of the outputs and a part of the kernel whose patches stay in the
@@ -69,8 +69,7 @@ class ConvolveByPatches(torch.autograd.Function):
         needs = ctx.needs_input_grad
         # Only torch's own gradient has a gradient.
         pull_back = _pull_back_by_torch if torch.is_grad_enabled() else _pull_back
-        with torch.autocast(grad.device.type, enabled=False):
-            grads = pull_back(images, weight, grad, ctx.stride, needs[0], needs[1])
+        grads = pull_back(images, weight, grad, ctx.stride, needs[0], needs[1])
         return *grads, grad.sum((0, 2, 3)) if needs[2] else None, None
 
 
@@ -110,9 +109,12 @@ def _pull_back_by_torch(
     needs_images: bool,
     needs_weight: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
-    of_images = conv2d_input(images.shape, weight, grad, stride)
-    of_weight = conv2d_weight(images, weight.shape, grad, stride)
-    return of_images if needs_images else None, of_weight if needs_weight else None
+    grad_images = grad_weight = None
+    if needs_images:
+        grad_images = conv2d_input(images.shape, weight, grad, stride)
+    if needs_weight:
+        grad_weight = conv2d_weight(images, weight.shape, grad, stride)
+    return grad_images, grad_weight
 
 
 def _channels_last(images: Tensor) -> Tensor:

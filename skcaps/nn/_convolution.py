@@ -1,4 +1,4 @@
-"""A convolution that knows a faster way on processors."""
+"""A convolution that knows a second way, which is faster on processors."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from torch import Tensor, nn
 
 from skcaps.functional._patches import ConvolveByPatches
 
+# With fewer, the products are too narrow to gain what the copies cost.
+_FEWEST_CHANNELS = 64
+
 
 class PatchConv2d(nn.Conv2d):
-    """A convolution without padding, by matrix products where those are faster.
+    """A convolution without padding, if wanted by matrix products over patches.
 
-    That is on a CPU, in float32 and float64. On other devices, under autocast and where
-    torch compiles, exports or traces, it is `torch.nn.Conv2d`, whose values it always
-    has.
+    Made for training on a CPU in float32 or float64. On other devices, under autocast
+    and where torch compiles, exports or traces, it is `torch.nn.Conv2d`, whose values
+    it always has; and so it is where `use_patches` was not called.
 
     Parameters
     ----------
@@ -22,13 +25,19 @@ class PatchConv2d(nn.Conv2d):
     kernel_size, stride : tuple of int
         For rows and columns.
 
+    Attributes
+    ----------
+    by_patches : bool
+        Whether products may be used.
+
     Notes
     -----
     Shapes: ``(batch, in_channels, height, width)`` to ``(batch, out_channels, rows,
-    columns)``. The weight has its channels last in memory, and so has the result.
+    columns)``.
 
-    It gains most with large kernels and 256 channels, as CapsNet's, and with images of
-    few channels; with kernels of 3x3 torch's own is faster.
+    Products gain most in the backward pass of large kernels with 256 channels, as
+    CapsNet's, and of images with few channels. They have first and second derivatives
+    by `torch.autograd`, none by `torch.func` or in forward mode.
 
     References
     ----------
@@ -39,8 +48,10 @@ class PatchConv2d(nn.Conv2d):
     --------
     >>> import torch
     >>> from skcaps.nn import PatchConv2d
-    >>> PatchConv2d(1, 16, (9, 9), (2, 2))(torch.rand(2, 1, 28, 28)).shape
-    torch.Size([2, 16, 10, 10])
+    >>> conv = PatchConv2d(1, 64, (9, 9), (2, 2))
+    >>> conv.use_patches()
+    >>> conv(torch.rand(2, 1, 28, 28)).shape
+    torch.Size([2, 64, 10, 10])
     """
 
     stride: tuple[int, int]
@@ -53,16 +64,27 @@ class PatchConv2d(nn.Conv2d):
         stride: tuple[int, int],
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride)
-        self.lay_out(torch.channels_last)
+        self.by_patches = False
 
-    def lay_out(self, memory_format: torch.memory_format) -> None:
-        """Store the weight in another order; the values stay the same."""
-        self.to(memory_format=memory_format)  # type: ignore[call-overload]
+    def use_patches(self, wanted: bool = True) -> None:
+        """Say whether products may be used, and lay the weight out for that.
+
+        Its channels are last in memory then. Below 64 channels out it changes nothing,
+        since torch's own convolution is faster.
+
+        Parameters
+        ----------
+        wanted : bool, default=True
+            False goes back to torch's own.
+        """
+        self.by_patches = wanted and self.out_channels >= _FEWEST_CHANNELS
+        layout = torch.channels_last if self.by_patches else torch.contiguous_format
+        self.to(memory_format=layout)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
         """Convolve images of shape ``(batch, in_channels, height, width)``."""
         # What does not fit gets torch's own error.
-        if not (_by_patches(images) and self._fits(images)):
+        if not (self.by_patches and _suits_products(images) and self._fits(images)):
             return super().forward(images)
         maps: Tensor = ConvolveByPatches.apply(  # type: ignore[no-untyped-call]
             images, self.weight, self.bias, self.stride
@@ -70,10 +92,15 @@ class PatchConv2d(nn.Conv2d):
         return maps
 
     def _fits(self, images: Tensor) -> bool:
-        return images.ndim == 4 and images.shape[1] == self.in_channels
+        if images.ndim != 4 or images.dtype != self.weight.dtype:
+            return False
+        sides = zip(images.shape[2:], self.kernel_size, strict=True)
+        return images.shape[1] == self.in_channels and all(
+            side >= kernel for side, kernel in sides
+        )
 
 
-def _by_patches(images: Tensor) -> bool:
+def _suits_products(images: Tensor) -> bool:
     is_traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
     return (
         images.device.type == "cpu"

@@ -250,6 +250,12 @@ def test_results_of_other_settings_are_not_mixed(tmp_path):
         reproduce.main([*arguments, "--precision", "float64"])
 
 
+def test_float32_never_passes_for_bfloat16(monkeypatch, tmp_path):
+    monkeypatch.setattr(reproduce, "has_bfloat16", lambda device: False)
+    with pytest.raises(ValueError, match="pass --precision float32"):
+        reproduce.main([QUICK, "--precision", "bfloat16", "--output", str(tmp_path)])
+
+
 def test_the_whole_smallnorb_path_runs_on_the_real_sample(tmp_path, data_home):
     arguments = ["smallnorb", "--seeds", "1", "--precision", "float32"]
     folders = ["--data-home", str(data_home), "--output", str(tmp_path)]

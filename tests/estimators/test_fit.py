@@ -11,6 +11,7 @@ from skorch.callbacks import Callback
 
 from skcaps.estimators import _machine
 from skcaps.functional import AUGMENTATIONS
+from skcaps.nn import capsnet
 
 from ._small import X, Y, assert_same_weights, differ, make, make_capsnet, weights_of
 
@@ -336,21 +337,48 @@ def test_bfloat16_needs_a_processor_that_has_it(supported, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("precision", "memory_format"),
+    ("params", "by_patches"),
     [
-        ("float32", torch.channels_last),
-        ("float64", torch.channels_last),
-        ("bfloat16", torch.contiguous_format),
+        ({}, True),
+        ({"precision": "float64"}, True),
+        ({"precision": "bfloat16"}, False),
+        ({"compile": True}, False),
     ],
+    ids=str,
 )
-def test_weights_are_laid_out_for_their_convolution(
-    precision, memory_format, monkeypatch
-):
+def test_how_a_network_convolves(params, by_patches, monkeypatch):
     monkeypatch.setattr(_machine, "has_bfloat16", lambda device: True)
-    clf = make_capsnet(precision=precision).fit(X, Y)
-    for found in (clf, pickle.loads(pickle.dumps(clf))):
-        weight = found.network_.primary.conv.weight
-        assert weight.is_contiguous(memory_format=memory_format)
+    network = capsnet((1, 8, 8), 2, conv_channels=64, primary_capsules=8)
+    full = {"precision": "float32", "compile": False, **params}
+    for _ in range(2):
+        _machine.place(network, torch.device("cpu"), full["precision"], full["compile"])
+        for conv in (network.stem.conv, network.primary.conv):
+            assert conv.by_patches == by_patches
+        # As if another training had come before.
+        network.primary.conv.use_patches(not by_patches)
+
+
+def test_patches_train_like_torchs_convolution(monkeypatch):
+    def make_wide():
+        clf = make_capsnet(precision="float64")
+        return clf.set_params(conv_channels=64, primary_capsules=8)
+
+    one = make_wide().fit(X, Y)
+    assert one.network_.primary.conv.by_patches
+    assert pickle.loads(pickle.dumps(one)).network_.primary.conv.by_patches
+    monkeypatch.setattr(_machine.PatchConv2d, "use_patches", lambda *args: None)
+    other = make_wide().fit(X, Y)
+    assert not other.network_.primary.conv.by_patches
+    np.testing.assert_allclose(one.lengths(X), other.lengths(X), rtol=1e-9)
+
+
+def test_bfloat16_in_later_trainings_is_said_to_be_missing_too(monkeypatch):
+    monkeypatch.setattr(_machine, "has_bfloat16", lambda device: False)
+    clf = make(warm_start=True).fit(X, Y).set_params(precision="bfloat16")
+    with pytest.warns(UserWarning, match="has no instructions for it"):
+        clf.fit(X, Y)
+    with pytest.warns(UserWarning, match="has no instructions for it"):
+        clf.set_params(batch_size=3).partial_fit(X, Y)
 
 
 class Recorder:

@@ -7,9 +7,11 @@ from skcaps.functional._patches import ConvolveByPatches
 from skcaps.nn import PatchConv2d
 
 
-def make(dtype=torch.float32):
+def make(dtype=torch.float32, out_channels=64):
     torch.manual_seed(0)
-    return PatchConv2d(3, 4, (5, 3), (2, 1)).to(dtype)
+    conv = PatchConv2d(3, out_channels, (5, 3), (2, 1)).to(dtype)
+    conv.use_patches()
+    return conv
 
 
 def draw(dtype=torch.float32):
@@ -44,12 +46,35 @@ def test_is_a_convolution(dtype, patched):
     assert_close(out, torchs_own(conv, images))
 
 
-def test_weight_and_result_have_their_channels_last():
+def test_weight_result_and_gradient_have_their_channels_last():
     conv = make()
     assert conv.weight.is_contiguous(memory_format=torch.channels_last)
-    assert conv(draw()).is_contiguous(memory_format=torch.channels_last)
-    conv(draw()).sum().backward()
+    out = conv(draw())
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    out.sum().backward()
     assert conv.weight.grad.stride() == conv.weight.stride()
+
+
+def test_is_torchs_own_until_patches_are_wanted(patched):
+    torch.manual_seed(0)
+    conv, images = PatchConv2d(3, 64, (5, 3), (2, 1)), draw()
+    before = conv(images)
+    assert torch.equal(before, torchs_own(conv, images))
+    assert not patched
+    conv.use_patches()
+    assert_close(conv(images), before)
+    assert len(patched) == 1
+    conv.use_patches(False)
+    assert conv.weight.is_contiguous()
+    assert torch.equal(conv(images), before)
+    assert len(patched) == 1
+
+
+def test_few_channels_are_left_to_torch(patched):
+    conv = make(out_channels=63)
+    conv(draw())
+    assert not conv.by_patches
+    assert not patched
 
 
 def test_result_may_be_changed_in_place():
@@ -90,7 +115,20 @@ def test_trace_holds_a_convolution():
     assert_close(traced(images[:1]), conv(images[:1]))
 
 
-def test_what_does_not_fit_is_left_to_torch():
-    with pytest.raises(RuntimeError, match="to have 3 channels, but got 2 channels"):
-        make()(draw()[:, :2])
-    assert make()(draw()[0]).shape == (4, 3, 6)
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (draw()[:, :2], "to have 3 channels, but got 2 channels"),
+        (draw()[:, :, :4], "Kernel size can't be greater than actual input size"),
+        (draw(torch.float64), "should be the same"),
+    ],
+    ids=["channels", "size", "dtype"],
+)
+def test_what_does_not_fit_gets_torchs_error(images, message):
+    with pytest.raises(RuntimeError, match=message):
+        make()(images)
+
+
+def test_one_image_without_a_batch():
+    conv, images = make(), draw()
+    assert_close(conv(images[0]), conv(images)[0])
