@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from skcaps.functional._squash import Squash
 
@@ -57,6 +56,7 @@ class RouteByAgreement(torch.autograd.Function):
         all_sums, coupling = torch.cat(sums, dim=1), torch.cat(couplings)
         ctx.save_for_backward(poses, matrices, bias, all_sums)
         ctx.squash = squash
+        ctx.iterations, ctx.stop_gradient = iterations, stop_gradient
         ctx.n_steps = 1 if stop_gradient else iterations
         ctx.set_materialize_grads(False)
         if stop_gradient:
@@ -64,12 +64,14 @@ class RouteByAgreement(torch.autograd.Function):
         return squash(all_sums[-1]), coupling
 
     @staticmethod
-    @once_differentiable
     def backward(
         ctx: Any, grad_parents: Tensor | None, grad_coupling: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         """Walk through the iterations of each part in reverse."""
         poses, matrices, bias, sums = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            grads = (grad_parents, grad_coupling)
+            return _differentiable_gradients(ctx, poses, matrices, bias, grads)
         if grad_parents is None:
             grad_parents = torch.zeros_like(sums[-1])
         grad_poses = torch.empty_like(poses)
@@ -103,6 +105,38 @@ class RouteByAgreement(torch.autograd.Function):
             grad_bias if bias is not None else None,
             *(None, None, None),
         )
+
+
+def _differentiable_gradients(
+    ctx: Any,
+    poses: Tensor,
+    matrices: Tensor,
+    bias: Tensor | None,
+    grads: tuple[Tensor | None, Tensor | None],
+) -> tuple[Tensor | None, ...]:
+    """Give gradients that have gradients; this takes the memory of all votes."""
+    with torch.enable_grad(), torch.autocast(poses.device.type, enabled=False):
+        votes = torch.einsum("bie,iejd->bjid", poses, matrices)
+        coupling = _iterate(votes, bias, ctx.iterations, ctx.squash)[1]
+        if ctx.stop_gradient:
+            coupling = coupling.detach()
+        outputs = (ctx.squash(_add_up(votes, coupling, bias)), coupling)
+    used = [index for index, grad in enumerate(grads) if grad is not None]
+    needed = ctx.needs_input_grad
+    inputs = [
+        value
+        for value, needs in zip((poses, matrices, bias), needed[:3], strict=True)
+        if needs and value is not None
+    ]
+    found = iter(
+        torch.autograd.grad(
+            [outputs[index] for index in used],
+            inputs,
+            [grads[index] for index in used],
+            create_graph=True,
+        )
+    )
+    return tuple(next(found) if needs else None for needs in needed)
 
 
 class _OuterProducts(NamedTuple):

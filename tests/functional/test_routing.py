@@ -171,6 +171,33 @@ def test_gradcheck(name, options, squashing):
     assert torch.autograd.gradcheck(function, leaves)
 
 
+@each_case
+@pytest.mark.parametrize("frozen", [None, "poses", "weight"])
+def test_second_derivative(name, options, frozen):
+    inputs = random_inputs((2, 3, 2, 2, 2))
+    leaves = [x.requires_grad_(key != frozen) for key, x in inputs.items()]
+
+    def function(*leaves):
+        named = dict(zip(inputs, leaves, strict=True))
+        return tuple(
+            part for part in route(name, **named, **options) if part.requires_grad
+        )
+
+    assert torch.autograd.gradgradcheck(function, leaves)
+
+
+def test_gradient_of_a_gradient_keeps_the_first():
+    inputs = random_inputs(prior=False)
+    leaves = [x.requires_grad_() for x in inputs.values() if x is not None]
+    for stop_gradient in (True, False):
+        poses = dynamic_routing(*leaves, stop_gradient=stop_gradient).poses
+        plain = torch.autograd.grad(poses.sum(), leaves, retain_graph=True)
+        again = torch.autograd.grad(poses.sum(), leaves, create_graph=True)
+        for found, expected in zip(again, plain, strict=True):
+            assert_close(found, expected)
+            assert found.requires_grad
+
+
 def test_stop_gradient_keeps_the_values():
     inputs = random_inputs()
     stopped = dynamic_routing(
