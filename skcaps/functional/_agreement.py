@@ -55,9 +55,7 @@ class RouteByAgreement(torch.autograd.Function):
             couplings.append(coupling)
         all_sums, coupling = torch.cat(sums, dim=1), torch.cat(couplings)
         ctx.save_for_backward(poses, matrices, bias, all_sums)
-        ctx.squash = squash
-        ctx.iterations, ctx.stop_gradient = iterations, stop_gradient
-        ctx.n_steps = 1 if stop_gradient else iterations
+        ctx.squash, ctx.stop_gradient = squash, stop_gradient
         ctx.set_materialize_grads(False)
         if stop_gradient:
             ctx.mark_non_differentiable(coupling)
@@ -71,7 +69,7 @@ class RouteByAgreement(torch.autograd.Function):
         poses, matrices, bias, sums = ctx.saved_tensors
         if torch.is_grad_enabled():
             grads = (grad_parents, grad_coupling)
-            return _differentiable_gradients(ctx, poses, matrices, bias, grads)
+            return _differentiable_gradients(ctx, grads)
         if grad_parents is None:
             grad_parents = torch.zeros_like(sums[-1])
         grad_poses = torch.empty_like(poses)
@@ -88,7 +86,7 @@ class RouteByAgreement(torch.autograd.Function):
                     sums[:, part],
                     grad_parents[part],
                     None if grad_coupling is None else grad_coupling[part],
-                    ctx.n_steps,
+                    1 if ctx.stop_gradient else len(sums),
                     ctx.squash,
                 )
                 grad_bias += products.grad_bias
@@ -108,16 +106,13 @@ class RouteByAgreement(torch.autograd.Function):
 
 
 def _differentiable_gradients(
-    ctx: Any,
-    poses: Tensor,
-    matrices: Tensor,
-    bias: Tensor | None,
-    grads: tuple[Tensor | None, Tensor | None],
+    ctx: Any, grads: tuple[Tensor | None, Tensor | None]
 ) -> tuple[Tensor | None, ...]:
     """Give gradients that have gradients; this takes the memory of all votes."""
+    poses, matrices, bias, sums = ctx.saved_tensors
     with torch.enable_grad(), torch.autocast(poses.device.type, enabled=False):
         votes = torch.einsum("bie,iejd->bjid", poses, matrices)
-        coupling = _iterate(votes, bias, ctx.iterations, ctx.squash)[1]
+        coupling = _iterate(votes, bias, len(sums), ctx.squash)[1]
         if ctx.stop_gradient:
             coupling = coupling.detach()
         outputs = (ctx.squash(_add_up(votes, coupling, bias)), coupling)

@@ -17,7 +17,7 @@ columns, channels); `outputs` (batch, rows, columns, channels out).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -67,10 +67,16 @@ class ConvolveByPatches(torch.autograd.Function):
         """Give the gradients of images, weight and bias."""
         images, weight = ctx.saved_tensors
         needs = ctx.needs_input_grad
-        # Only torch's own gradient has a gradient.
-        pull_back = _pull_back_by_torch if torch.is_grad_enabled() else _pull_back
-        grads = pull_back(images, weight, grad, ctx.stride, needs[0], needs[1])
-        return *grads, grad.sum((0, 2, 3)) if needs[2] else None, None
+        of_images = of_weight = None
+        if not torch.is_grad_enabled():
+            of_images, of_weight = _pull_back(images, weight, grad, ctx.stride, needs)
+        else:
+            # Only torch's own gradients have gradients.
+            if needs[0]:
+                of_images = conv2d_input(images.shape, weight, grad, ctx.stride)
+            if needs[1]:
+                of_weight = conv2d_weight(images, weight.shape, grad, ctx.stride)
+        return of_images, of_weight, grad.sum((0, 2, 3)) if needs[2] else None, None
 
 
 def _pull_back(
@@ -78,14 +84,13 @@ def _pull_back(
     weight: Tensor,
     grad: Tensor,
     stride: tuple[int, int],
-    needs_images: bool,
-    needs_weight: bool,
+    needs: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None]:
     """Give the gradients of images and weight, those that are needed."""
     kernel, maps = _channels_last(weight), _channels_last(images)
     grad_outputs = _channels_last(grad)
-    grad_kernel = torch.zeros_like(kernel) if needs_weight else None
-    grad_maps = torch.zeros_like(maps) if needs_images else None
+    grad_kernel = torch.zeros_like(kernel) if needs[1] else None
+    grad_maps = torch.zeros_like(maps) if needs[0] else None
     windows = _windows(maps, kernel, stride)
     buffer = _buffer(windows)
     for place, part in _blocks(windows):
@@ -99,22 +104,6 @@ def _pull_back(
             torch.mm(rows, _columns(kernel, part), out=out)
             _add_patches(target, out.view(target.shape))
     return _channels_first(grad_maps), _channels_first(grad_kernel)
-
-
-def _pull_back_by_torch(
-    images: Tensor,
-    weight: Tensor,
-    grad: Tensor,
-    stride: tuple[int, int],
-    needs_images: bool,
-    needs_weight: bool,
-) -> tuple[Tensor | None, Tensor | None]:
-    grad_images = grad_weight = None
-    if needs_images:
-        grad_images = conv2d_input(images.shape, weight, grad, stride)
-    if needs_weight:
-        grad_weight = conv2d_weight(images, weight.shape, grad, stride)
-    return grad_images, grad_weight
 
 
 def _channels_last(images: Tensor) -> Tensor:
