@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from skcaps.nn import CapsuleNetwork, PatchConv2d
+from skcaps.nn import CapsuleNetwork, ProductConv2d
 
 PRECISIONS = {
     "float32": torch.float32,
@@ -81,8 +81,8 @@ def place(
     network.to(device)
     in_bfloat16 = precision == "bfloat16" and has_bfloat16(device)
     for module in network.modules():
-        if isinstance(module, PatchConv2d):
-            module.use_patches(
+        if isinstance(module, ProductConv2d):
+            module.use_products(
                 device.type == "cpu" and not in_bfloat16 and not compiled
             )
 

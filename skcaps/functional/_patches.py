@@ -1,28 +1,24 @@
-"""A convolution as matrix products, for processors.
+"""A convolution as products of patches.
 
-The kernels of CapsNet are large and its channels many. Patches of 9x9x256 numbers,
-copied out of the feature maps, make matrices, whose product is about as fast as a
-convolution forward and faster than one backward, most of all for images with one
-channel (`benchmarks/README.md`).
+Patches, copied out of the images, make a matrix, whose product with the kernel is about
+as fast as torch's convolution forward and faster backward, most of all for images with
+one channel (`benchmarks/README.md`).
 
-All tensors have their channels last in memory, so that a patch is copied in long runs.
-A block is a part of the outputs and a part of the kernel whose patches stay in the
-cache.
+With the channels last a patch is copied in long runs. A block is a part of the outputs
+and a part of the kernel whose patches stay in the cache.
 
-The axes are: `windows` (batch, rows, columns, kernel rows, kernel columns, channels),
-where rows and columns are the output's; `kernel` (channels out, kernel rows, kernel
-columns, channels); `outputs` (batch, rows, columns, channels out).
+The axes are: `images` (batch, height, width, channels); `kernel` (channels out, kernel
+rows, kernel columns, channels); `outputs` (batch, rows, columns, channels out);
+`windows` (batch, rows, columns, kernel rows, kernel columns, channels).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.nn.grad import conv2d_input, conv2d_weight
 
 # Outputs in a block: each block reads its part of the kernel once.
 _OUTPUTS = 1280
@@ -32,97 +28,38 @@ _PATCHES_BYTES = 4 << 20
 _Slices = tuple[slice, slice]
 
 
-class ConvolveByPatches(torch.autograd.Function):
-    """Do what `torch.nn.functional.conv2d` does without padding.
-
-    Takes images (batch, channels, height, width), a weight (channels out, channels,
-    kernel rows, kernel columns), a bias (channels out) or None, and the two strides;
-    gives feature maps (batch, channels out, rows, columns), channels last in memory.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        images: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        stride: tuple[int, int],
-    ) -> Tensor:
-        """Multiply the patches with each part of the kernel, and add up."""
-        ctx.save_for_backward(images, weight)
-        ctx.stride = stride
-        kernel = _channels_last(weight)
-        windows = _windows(_channels_last(images), kernel, stride)
-        maps = _new_maps(windows, len(kernel))
-        outputs = maps.permute(0, 2, 3, 1)
-        outputs[:] = 0 if bias is None else bias
-        buffer = _buffer(windows)
-        for place, part in _blocks(windows):
-            patches = _copy(windows, place, part, buffer)
-            _rows(outputs, place).addmm_(patches, _columns(kernel, part).T)
-        return maps
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Give the gradients of images, weight and bias."""
-        images, weight = ctx.saved_tensors
-        needs = ctx.needs_input_grad
-        of_images = of_weight = None
-        if not torch.is_grad_enabled():
-            of_images, of_weight = _pull_back(images, weight, grad, ctx.stride, needs)
-        else:
-            # Only torch's own gradients have gradients.
-            if needs[0]:
-                of_images = conv2d_input(images.shape, weight, grad, ctx.stride)
-            if needs[1]:
-                of_weight = conv2d_weight(images, weight.shape, grad, ctx.stride)
-        return of_images, of_weight, grad.sum((0, 2, 3)) if needs[2] else None, None
+def add_convolution(
+    outputs: Tensor, images: Tensor, kernel: Tensor, stride: tuple[int, int]
+) -> None:
+    """Multiply the patches with each part of the kernel, and add to the outputs."""
+    windows = _windows(images, kernel, stride)
+    buffer = _buffer(windows)
+    for place, part in _blocks(windows):
+        patches = _copy(windows, place, part, buffer)
+        _rows(outputs, place).addmm_(patches, _columns(kernel, part).T)
 
 
-def _pull_back(
+def add_gradients(
+    grad_images: Tensor | None,
+    grad_kernel: Tensor | None,
     images: Tensor,
-    weight: Tensor,
-    grad: Tensor,
+    kernel: Tensor,
+    grad_outputs: Tensor,
     stride: tuple[int, int],
-    needs: Sequence[bool],
-) -> tuple[Tensor | None, Tensor | None]:
-    """Give the gradients of images and weight, those that are needed."""
-    kernel, maps = _channels_last(weight), _channels_last(images)
-    grad_outputs = _channels_last(grad)
-    grad_kernel = torch.zeros_like(kernel) if needs[1] else None
-    grad_maps = torch.zeros_like(maps) if needs[0] else None
-    windows = _windows(maps, kernel, stride)
+) -> None:
+    """Add to the gradients of images and kernel, where they are wanted."""
+    windows = _windows(images, kernel, stride)
     buffer = _buffer(windows)
     for place, part in _blocks(windows):
         rows = _rows(grad_outputs, place)
         if grad_kernel is not None:
             patches = _copy(windows, place, part, buffer)
             _columns(grad_kernel, part).addmm_(rows.T, patches)
-        if grad_maps is not None:
-            target = _cut(_windows(grad_maps, kernel, stride), place, part)
+        if grad_images is not None:
+            target = _cut(_windows(grad_images, kernel, stride), place, part)
             out = buffer[: target.numel()].view(len(rows), -1)
             torch.mm(rows, _columns(kernel, part), out=out)
             _add_patches(target, out.view(target.shape))
-    return _channels_first(grad_maps), _channels_first(grad_kernel)
-
-
-def _channels_last(images: Tensor) -> Tensor:
-    return images.permute(0, 2, 3, 1).contiguous()
-
-
-def _channels_first(maps: Tensor | None) -> Tensor | None:
-    return None if maps is None else maps.permute(0, 3, 1, 2)
-
-
-def _new_maps(windows: Tensor, channels: int) -> Tensor:
-    """Make what is no view, since a user may change the maps in place."""
-    n_images, n_rows, n_columns = windows.shape[:3]
-    return torch.empty(
-        (n_images, channels, n_rows, n_columns),
-        dtype=windows.dtype,
-        device=windows.device,
-        memory_format=torch.channels_last,
-    )
 
 
 def _windows(maps: Tensor, kernel: Tensor, stride: tuple[int, int]) -> Tensor:

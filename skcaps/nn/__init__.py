@@ -1,7 +1,7 @@
 """Modules: parameters, and one call down to `skcaps.functional`."""
 
 from skcaps.nn._capsules import CapsuleLayer
-from skcaps.nn._convolution import PatchConv2d
+from skcaps.nn._convolution import ProductConv2d
 from skcaps.nn._decoders import DECODERS, ConvDecoder, DenseDecoder
 from skcaps.nn._geometry import (
     ConvGeometry,
@@ -39,8 +39,8 @@ __all__ = [
     "DepthwisePrimaryCapsules",
     "EfficientCapsNetStem",
     "InstanceNorm",
-    "PatchConv2d",
     "PrimaryCapsules",
+    "ProductConv2d",
     "capsnet",
     "capsnet_geometry",
     "efficient_capsnet",

@@ -26,10 +26,10 @@ from skcaps.nn._stems import CapsNetStem, CustomStem, EfficientCapsNetStem
 
 ImageShape = tuple[int, int, int]
 
-# CapsNet's first map of so many images takes 13 MB. A whole batch's would be by far the
+# CapsNet's first map of so many images takes 26 MB. A whole batch's would be by far the
 # largest tensor, in training its gradient too, and the C library hands memory blocks
 # of more than 32 MiB back to the system every time.
-_IMAGES_AT_A_TIME = 32
+_IMAGES_AT_A_TIME = 64
 
 
 class CapsuleNetwork(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from skcaps.nn._checks import check_option
-from skcaps.nn._convolution import PatchConv2d
+from skcaps.nn._convolution import ProductConv2d
 from skcaps.nn._geometry import ConvGeometry
 from skcaps.nn._initialization import fill_bias_, he_normal_, truncated_normal_
 from skcaps.nn._norm import BatchNorm, InstanceNorm
@@ -51,7 +51,7 @@ class CapsNetStem(nn.Module):
         self, in_channels: int, out_channels: int, geometry: ConvGeometry
     ) -> None:
         super().__init__()
-        self.conv = PatchConv2d(
+        self.conv = ProductConv2d(
             in_channels, out_channels, geometry.kernel, geometry.stride
         )
         # 0.05 at the paper's 81 inputs; elsewhere the output keeps that variance.

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from skcaps.estimators import _machine
+from skcaps.functional import _convolution, _patches, _winograd
 from skcaps.nn import capsnet
 
 from ._small import X, Y, make, make_capsnet
@@ -39,7 +40,7 @@ def test_bfloat16_needs_a_processor_that_has_it(supported, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("params", "by_patches"),
+    ("params", "uses_products"),
     [
         ({}, True),
         ({"precision": "float64"}, True),
@@ -48,29 +49,32 @@ def test_bfloat16_needs_a_processor_that_has_it(supported, monkeypatch):
     ],
     ids=str,
 )
-def test_how_a_network_convolves(params, by_patches, monkeypatch):
+def test_how_a_network_convolves(params, uses_products, monkeypatch):
     monkeypatch.setattr(_machine, "has_bfloat16", lambda device: True)
     network = capsnet((1, 8, 8), 2, conv_channels=64, primary_capsules=8)
     full = {"precision": "float32", "compile": False, **params}
     for _ in range(2):
         _machine.place(network, torch.device("cpu"), full["precision"], full["compile"])
         for conv in (network.stem.conv, network.primary.conv):
-            assert conv.by_patches == by_patches
+            assert conv.uses_products == uses_products
         # As if another training had come before.
-        network.primary.conv.use_patches(not by_patches)
+        network.primary.conv.use_products(not uses_products)
 
 
-def test_patches_train_like_torchs_convolution(monkeypatch):
+@pytest.mark.parametrize("way", [_patches, _winograd])
+def test_products_train_like_torchs_convolution(way, monkeypatch):
+    monkeypatch.setattr(_convolution, "_way", lambda *args: way)
+
     def make_wide():
         clf = make_capsnet(precision="float64")
         return clf.set_params(conv_channels=64, primary_capsules=8)
 
     one = make_wide().fit(X, Y)
-    assert one.network_.primary.conv.by_patches
-    assert pickle.loads(pickle.dumps(one)).network_.primary.conv.by_patches
-    monkeypatch.setattr(_machine.PatchConv2d, "use_patches", lambda *args: None)
+    assert one.network_.primary.conv.uses_products
+    assert pickle.loads(pickle.dumps(one)).network_.primary.conv.uses_products
+    monkeypatch.setattr(_machine.ProductConv2d, "use_products", lambda *args: None)
     other = make_wide().fit(X, Y)
-    assert not other.network_.primary.conv.by_patches
+    assert not other.network_.primary.conv.uses_products
     np.testing.assert_allclose(one.lengths(X), other.lengths(X), rtol=1e-9)
 
 

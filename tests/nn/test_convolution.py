@@ -3,14 +3,14 @@ import torch
 from torch.nn import functional
 from torch.testing import assert_close
 
-from skcaps.functional._patches import ConvolveByPatches
-from skcaps.nn import PatchConv2d
+from skcaps.functional._convolution import Convolve
+from skcaps.nn import ProductConv2d
 
 
 def make(dtype=torch.float32, out_channels=64):
     torch.manual_seed(0)
-    conv = PatchConv2d(3, out_channels, (5, 3), (2, 1)).to(dtype)
-    conv.use_patches()
+    conv = ProductConv2d(3, out_channels, (5, 3), (2, 1)).to(dtype)
+    conv.use_products()
     return conv
 
 
@@ -24,24 +24,24 @@ def torchs_own(conv, images):
 
 
 @pytest.fixture
-def patched(monkeypatch):
+def products(monkeypatch):
     """Count the calls of the products."""
     calls = []
-    apply = ConvolveByPatches.apply
+    apply = Convolve.apply
 
     def counted(*args):
         calls.append(args)
         return apply(*args)
 
-    monkeypatch.setattr(ConvolveByPatches, "apply", counted)
+    monkeypatch.setattr(Convolve, "apply", counted)
     return calls
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_is_a_convolution(dtype, patched):
+def test_is_a_convolution(dtype, products):
     conv, images = make(dtype), draw(dtype)
     out = conv(images)
-    assert len(patched) == 1
+    assert len(products) == 1
     assert out.dtype == dtype
     assert_close(out, torchs_own(conv, images))
 
@@ -55,26 +55,26 @@ def test_weight_result_and_gradient_have_their_channels_last():
     assert conv.weight.grad.stride() == conv.weight.stride()
 
 
-def test_is_torchs_own_until_patches_are_wanted(patched):
+def test_is_torchs_own_until_products_are_wanted(products):
     torch.manual_seed(0)
-    conv, images = PatchConv2d(3, 64, (5, 3), (2, 1)), draw()
+    conv, images = ProductConv2d(3, 64, (5, 3), (2, 1)), draw()
     before = conv(images)
     assert torch.equal(before, torchs_own(conv, images))
-    assert not patched
-    conv.use_patches()
+    assert not products
+    conv.use_products()
     assert_close(conv(images), before)
-    assert len(patched) == 1
-    conv.use_patches(False)
+    assert len(products) == 1
+    conv.use_products(False)
     assert conv.weight.is_contiguous()
     assert torch.equal(conv(images), before)
-    assert len(patched) == 1
+    assert len(products) == 1
 
 
-def test_few_channels_are_left_to_torch(patched):
+def test_few_channels_are_left_to_torch(products):
     conv = make(out_channels=63)
     conv(draw())
-    assert not conv.by_patches
-    assert not patched
+    assert not conv.uses_products
+    assert not products
 
 
 def test_result_may_be_changed_in_place():
@@ -85,26 +85,26 @@ def test_result_may_be_changed_in_place():
     assert_close(found, conv.weight.grad)
 
 
-def test_autocast_is_left_to_torch(patched):
+def test_autocast_is_left_to_torch(products):
     conv, images = make(), draw()
     with torch.autocast("cpu", torch.bfloat16):
         out = conv(images)
-    assert not patched
+    assert not products
     assert out.dtype == torch.bfloat16
 
 
-def test_half_formats_are_left_to_torch(patched):
+def test_half_formats_are_left_to_torch(products):
     conv, images = make(torch.bfloat16), draw(torch.bfloat16)
     assert torch.equal(conv(images), torchs_own(conv, images))
-    assert not patched
+    assert not products
 
 
-def test_compiler_sees_a_convolution(patched):
+def test_compiler_sees_a_convolution(products):
     conv, images = make(), draw()
     compiled = torch.compile(conv, backend="eager", fullgraph=True)
     assert_close(compiled(images), conv(images))
     # The call that was not compiled.
-    assert len(patched) == 1
+    assert len(products) == 1
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
