@@ -173,27 +173,30 @@ def _walk_back(
 ) -> _OuterProducts:
     """Go back through the last `n_steps` iterations."""
     parents = squash(sums)
-    so_far = parents.cumsum(dim=0)
     last = len(sums) - 1
     first = last - n_steps + 1
+    grad_sums = _pull_back(squash, sums[last], grad_parents)
+    # One pass over the votes for the logits of all steps and the first gradient.
+    so_far = parents.cumsum(dim=0)[max(first - 1, 0) : last]
+    *logits, grad = _agree_with_all(votes, [*so_far, grad_sums])
     left, right = [], []
     grad_bias = torch.zeros_like(sums[0, 0])
     grad_logits = torch.zeros((), dtype=sums.dtype, device=sums.device)
     for step in range(last, first - 1, -1):
-        coupling = _couple(votes, so_far[step - 1]) if step else _uniform(votes)
-        grad_sums = _pull_back(squash, sums[step], grad_parents)
+        coupling = torch.softmax(logits.pop(), dim=1) if step else _uniform(votes)
         grad_bias += grad_sums.sum(dim=0)
         left.append(coupling)
         right.append(grad_sums)
         if step == first:
             break
-        grad = _agree(votes, grad_sums)
-        if step == last and grad_coupling is not None:
+        if step < last:
+            grad = _agree(votes, grad_sums)
+        elif grad_coupling is not None:
             grad = grad + grad_coupling
         grad_logits = grad_logits + _softmax_gradient(coupling, grad)
         left.append(grad_logits)
         right.append(parents[step - 1])
-        grad_parents = _add_up(votes, grad_logits)
+        grad_sums = _pull_back(squash, sums[step - 1], _add_up(votes, grad_logits))
     return _OuterProducts(left, right, grad_bias)
 
 
@@ -251,6 +254,11 @@ def _agree(votes: Tensor, parents: Tensor) -> Tensor:
     """Multiply every vote by its parent."""
     # A row times a matrix: the other order, a matrix times a column, is much slower.
     return (parents.unsqueeze(2) @ votes.mT).squeeze(2)
+
+
+def _agree_with_all(votes: Tensor, vectors: list[Tensor]) -> tuple[Tensor, ...]:
+    """Multiply every vote by several vectors for its parent."""
+    return (torch.stack(vectors, dim=2) @ votes.mT).unbind(2)
 
 
 def _softmax_gradient(coupling: Tensor, grad: Tensor) -> Tensor:
