@@ -80,11 +80,18 @@ def place(
     """Move a network to its device, and choose how it convolves there."""
     network.to(device)
     in_bfloat16 = precision == "bfloat16" and has_bfloat16(device)
+    # Fewer products in float32 are faster than all of them in bfloat16, as long as the
+    # processor has no unit for matrices.
+    by_products = device.type == "cpu" and not (in_bfloat16 and _has_matrix_unit())
     for module in network.modules():
         if isinstance(module, ProductConv2d):
-            module.use_products(
-                device.type == "cpu" and not in_bfloat16 and not compiled
-            )
+            module.use_products(by_products and not compiled)
+
+
+def _has_matrix_unit() -> bool:
+    """Say whether the processor has AMX; an older torch does not know."""
+    says = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return says is not None and says()
 
 
 def draw_seed(random_state) -> int:

@@ -39,7 +39,9 @@ class Convolve(torch.autograd.Function):
         maps = _new_maps(last, kernel, stride)
         outputs = maps.permute(0, 2, 3, 1)
         outputs[:] = 0 if bias is None else bias
-        _way(last, kernel, stride).add_convolution(outputs, last, kernel, stride)
+        way = _way(last, kernel, stride)
+        with torch.autocast(images.device.type, enabled=False):
+            way.add_convolution(outputs, last, kernel, stride)
         return maps
 
     @staticmethod
@@ -77,7 +79,8 @@ def _gradients(
     )
     grad_outputs = _channels_last(grad)
     way = _way(last, kernel, stride)
-    way.add_gradients(of_images, of_kernel, last, kernel, grad_outputs, stride)
+    with torch.autocast(images.device.type, enabled=False):
+        way.add_gradients(of_images, of_kernel, last, kernel, grad_outputs, stride)
     return _channels_first(of_images), _channels_first(of_kernel)
 
 

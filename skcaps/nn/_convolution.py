@@ -14,9 +14,10 @@ _FEWEST_CHANNELS = 64
 class ProductConv2d(nn.Conv2d):
     """A convolution without padding, if wanted by matrix products.
 
-    Made for training on a CPU in float32 or float64. On other devices, under autocast
-    and where torch compiles, exports or traces, it is `torch.nn.Conv2d`; and so it is
-    where `use_products` was not called. Values agree to rounding.
+    Made for training on a CPU in float32 or float64. On other devices and where torch
+    compiles, exports or traces, it is `torch.nn.Conv2d`; and so it is where
+    `use_products` was not called. Values agree to rounding. Autocast does not touch
+    products.
 
     Parameters
     ----------
@@ -110,7 +111,6 @@ def _suits_products(images: Tensor) -> bool:
     return (
         images.device.type == "cpu"
         and images.dtype in (torch.float32, torch.float64)
-        and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and not is_traced
     )

@@ -40,17 +40,19 @@ def test_bfloat16_needs_a_processor_that_has_it(supported, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("params", "uses_products"),
+    ("params", "has_matrix_unit", "uses_products"),
     [
-        ({}, True),
-        ({"precision": "float64"}, True),
-        ({"precision": "bfloat16"}, False),
-        ({"compile": True}, False),
+        ({}, True, True),
+        ({"precision": "float64"}, True, True),
+        ({"precision": "bfloat16"}, False, True),
+        ({"precision": "bfloat16"}, True, False),
+        ({"compile": True}, False, False),
     ],
     ids=str,
 )
-def test_how_a_network_convolves(params, uses_products, monkeypatch):
+def test_how_a_network_convolves(params, has_matrix_unit, uses_products, monkeypatch):
     monkeypatch.setattr(_machine, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(_machine, "_has_matrix_unit", lambda: has_matrix_unit)
     network = capsnet((1, 8, 8), 2, conv_channels=64, primary_capsules=8)
     full = {"precision": "float32", "compile": False, **params}
     for _ in range(2):

@@ -85,12 +85,24 @@ def test_result_may_be_changed_in_place():
     assert_close(found, conv.weight.grad)
 
 
-def test_autocast_is_left_to_torch(products):
+def test_autocast_does_not_touch_products(products):
     conv, images = make(), draw()
+    expected = conv(images)
+    (expected_grad,) = torch.autograd.grad(expected.square().sum(), conv.weight)
     with torch.autocast("cpu", torch.bfloat16):
         out = conv(images)
+        (grad,) = torch.autograd.grad(out.square().sum(), conv.weight)
+    assert len(products) == 2
+    assert torch.equal(out, expected)
+    assert torch.equal(grad, expected_grad)
+
+
+def test_autocast_reaches_torchs_own(products):
+    conv, images = make(), draw()
+    conv.use_products(False)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert conv(images).dtype == torch.bfloat16
     assert not products
-    assert out.dtype == torch.bfloat16
 
 
 def test_half_formats_are_left_to_torch(products):
