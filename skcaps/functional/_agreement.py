@@ -29,7 +29,7 @@ from skcaps.functional._squash import Squash
 _VOTES_BYTES = {"cpu": 6 << 20}
 _VOTES_BYTES_ELSEWHERE = 512 << 20
 # Fewer at a time would read the matrices too often, where the votes fit into no cache.
-_FEWEST_IMAGES = 2
+_FEWEST_IMAGES = 4
 
 
 class RouteByAgreement(torch.autograd.Function):
