@@ -111,7 +111,7 @@ def main():
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     lines = [
-        "| precision | layer | by | forward ms | backward ms | GFLOP/s, as plain sums |",
+        "| precision | layer | by | forward ms | backward ms | GFLOP/s as plain sums |",
         "|---|---|---|---|---|---|",
     ]
     content = {"machine": describe_machine(), "milliseconds": {}}

@@ -1,6 +1,6 @@
 """The iterations of dynamic routing, with the votes of a few images at a time.
 
-Every iteration reads all votes twice, and so does its backward pass. The votes of a
+Every iteration reads all votes twice, and its backward pass nearly so. The votes of a
 batch are far larger than a processor's cache, those of a few images are not: they are
 built, used in all iterations and forgotten. All parts of a batch use one buffer, since
 new memory costs more than the products.
@@ -257,7 +257,7 @@ def _agree(votes: Tensor, parents: Tensor) -> Tensor:
 
 
 def _agree_with_all(votes: Tensor, vectors: list[Tensor]) -> tuple[Tensor, ...]:
-    """Multiply every vote by several vectors for its parent."""
+    """Give the agreement of the votes with each of several sets of parents."""
     return (torch.stack(vectors, dim=2) @ votes.mT).unbind(2)
 
 

@@ -1,17 +1,18 @@
 """A convolution with fewer multiplications, for many channels.
 
-The outputs are cut into tiles. The images of a tile are transformed to points, and so
-is the kernel; at each point one matrix product sums over the channels; a last
-transformation makes outputs of the products (`_minimal_filtering.py`). With a stride,
-every phase of the kernel, as rows 0, 2, 4, ... or rows 1, 3, 5, ..., is a convolution
-with stride 1 of every second row of the images, and the phases are summed. CapsNet's
-9x9 kernels of stride 2 take 18.8 products for each output instead of 81.
+The outputs are cut into tiles. The pixels that a tile reads, and the kernel, are each
+transformed to the same number of values, its points; at each point one matrix product
+sums over the channels; a last transformation makes outputs of the products
+(`_minimal_filtering.py`). With a stride, every phase of the kernel, as its even rows or
+its odd ones, is a convolution with stride 1 of every second row of the images, and the
+phases are summed. For images of 28x28, CapsNet's 9x9 kernels of stride 2 take 18.8
+products for each output instead of 81.
 
 The axes are: `images` (batch, height, width, channels), `kernel` (channels out, kernel
 rows, kernel columns, channels), `outputs` (batch, rows, columns, channels out). A grid
-is a phase of one of them, (rows, columns, batch or channels out, channels), and points
-are (row points, column points, tile rows, tile columns, batch or channels out,
-channels).
+is a phase of one of them with its first axis after the columns, as (rows, columns,
+batch, channels), and points are (row points, column points, tile rows, tile columns,
+batch, channels).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from skcaps.functional._minimal_filtering import (
     tile_side,
 )
 
-# Tiles at a time: enough rows for fast products, few enough for a cache.
+# Tiles at a time, of whole images: enough rows for fast products, and little memory.
 _TILES = 256
 # With fewer tiles, points of the kernel cost more than is gained, with fewer channels
 # those of the images.
@@ -142,9 +143,10 @@ def _covered(tilings: _Tilings) -> _Sizes:
 
 
 def _parts(n_images: int, tilings: _Tilings) -> Iterator[slice]:
-    """Cut a batch into parts of about so many tiles at a time."""
+    """Cut a batch into equal parts, since each takes the kernel's points anew."""
     rows, columns = tilings
-    size = max(1, _TILES // (rows.n_tiles * columns.n_tiles))
+    most = max(1, _TILES // (rows.n_tiles * columns.n_tiles))
+    size = -(-n_images // -(-n_images // most)) if n_images else 1
     return (slice(start, start + size) for start in range(0, n_images, size))
 
 

@@ -63,6 +63,24 @@ def test_how_a_network_convolves(params, has_matrix_unit, uses_products, monkeyp
         network.primary.conv.use_products(not uses_products)
 
 
+@pytest.mark.parametrize(
+    ("capability", "has_amx", "expected"),
+    [("AVX512", True, True), ("AVX512", False, False), ("DEFAULT", False, True)],
+)
+def test_matrix_unit(capability, has_amx, expected, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(
+        torch.cpu, "_is_amx_tile_supported", lambda: has_amx, raising=False
+    )
+    assert _machine._has_matrix_unit() == expected
+
+
+def test_older_torch_knows_no_matrix_unit(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+    assert not _machine._has_matrix_unit()
+
+
 @pytest.mark.parametrize("way", [_patches, _winograd])
 def test_products_train_like_torchs_convolution(way, monkeypatch):
     monkeypatch.setattr(_convolution, "_way", lambda *args: way)

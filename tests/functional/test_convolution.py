@@ -89,7 +89,8 @@ def test_batch_is_cut_into_parts():
     rows, columns = _winograd.tile_side(20, 9, 2), _winograd.tile_side(20, 9, 2)
     parts = list(_winograd._parts(150, (rows, columns)))
     # Four tiles for each image.
-    assert parts == [slice(0, 64), slice(64, 128), slice(128, 192)]
+    assert parts == [slice(0, 50), slice(50, 100), slice(100, 150)]
+    assert not list(_winograd._parts(0, (rows, columns)))
 
 
 def test_blocks_are_cut_at_every_axis(monkeypatch):
@@ -141,6 +142,30 @@ def test_gives_only_the_gradients_that_are_needed(needs, way):
     with torch.no_grad():
         found = _convolution._gradients(images, weight, grad, stride, needs)
     assert tuple(one is not None for one in found) == needs
+
+
+def test_inference_mode(way):
+    images, weight, bias, stride = draw(CASES["CapsNet"])
+    with torch.inference_mode():
+        out = Convolve.apply(images, weight, bias, stride)
+    assert_close(out, functional.conv2d(images, weight, bias, stride).detach())
+
+
+def test_autocast_does_not_touch_products(way):
+    arguments = draw(CASES["CapsNet"], torch.float32)
+    expected = gradients(Convolve.apply, *arguments)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = gradients(Convolve.apply, *arguments)
+    for one, right in zip(found, expected, strict=True):
+        assert torch.equal(one, right)
+
+
+def test_takes_the_way_that_suits(monkeypatch):
+    monkeypatch.setattr(_patches, "add_convolution", None)
+    monkeypatch.setattr(_patches, "add_gradients", None)
+    check(draw((64, 64, 64, (13, 13), (5, 5), (2, 2))))
+    with pytest.raises(TypeError, match="not callable"):
+        check(draw((63, 64, 64, (13, 13), (5, 5), (2, 2))))
 
 
 def test_second_derivative():
