@@ -87,7 +87,7 @@ class CapsNetClassifier(BaseCapsuleClassifier):
         Number format of the convolutions; "bfloat16" keeps weights and routing in
         float32, and gives way to float32, with a warning in `fit`, on a processor
         without instructions for it. On an x86 processor without AMX, convolutions of 64
-        channels and more are faster in float32 and stay in it.
+        channels and more stay in float32, where fewer products are needed.
     compile : bool, default=False
         Compile the network with ``torch.compile``.
 

@@ -252,12 +252,12 @@ def _add_up(votes: Tensor, coupling: Tensor, bias: Tensor | None = None) -> Tens
 
 def _agree(votes: Tensor, parents: Tensor) -> Tensor:
     """Multiply every vote by its parent."""
-    # A row times a matrix: the other order, a matrix times a column, is much slower.
-    return (parents.unsqueeze(2) @ votes.mT).squeeze(2)
+    return _agree_with_all(votes, [parents])[0]
 
 
 def _agree_with_all(votes: Tensor, vectors: list[Tensor]) -> tuple[Tensor, ...]:
     """Give the agreement of the votes with each of several sets of parents."""
+    # Rows times a matrix: the other order, a matrix times columns, is much slower.
     return (torch.stack(vectors, dim=2) @ votes.mT).unbind(2)
 
 

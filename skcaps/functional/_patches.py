@@ -20,6 +20,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from skcaps.functional._steps import equal_step
+
 # Outputs in a block: each block reads its part of the kernel once.
 _OUTPUTS = 1280
 # Patches in a block: what a cache holds.
@@ -83,22 +85,16 @@ def _blocks(windows: Tensor) -> Iterator[tuple[_Slices, _Slices]]:
 def _block_steps(windows: Tensor) -> tuple[int, int, int, int]:
     """Give the images, rows, kernel rows and kernel columns of a block."""
     n_images, n_rows, n_columns, kernel_rows, kernel_columns, channels = windows.shape
-    images = _equal_steps(n_images, _OUTPUTS // (n_rows * n_columns))
-    rows = _equal_steps(n_rows, _OUTPUTS // n_columns)
+    images = equal_step(n_images, _OUTPUTS // (n_rows * n_columns))
+    rows = equal_step(n_rows, _OUTPUTS // n_columns)
     bytes_of_place = images * rows * n_columns * channels * windows.element_size()
     n_places = _PATCHES_BYTES // bytes_of_place
     return (
         images,
         rows,
-        _equal_steps(kernel_rows, n_places // kernel_columns),
-        _equal_steps(kernel_columns, n_places),
+        equal_step(kernel_rows, n_places // kernel_columns),
+        equal_step(kernel_columns, n_places),
     )
-
-
-def _equal_steps(size: int, most: int) -> int:
-    """Give the step that cuts an axis into about equal parts of at most so many."""
-    n_parts = -(-size // max(1, most))
-    return -(-size // max(1, n_parts)) or 1
 
 
 def _buffer(windows: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from skcaps.functional._minimal_filtering import (
     minimal_filter,
     tile_side,
 )
+from skcaps.functional._steps import equal_step
 
 # Tiles at a time, of whole images: enough rows for fast products, and little memory.
 _TILES = 256
@@ -145,8 +146,7 @@ def _covered(tilings: _Tilings) -> _Sizes:
 def _parts(n_images: int, tilings: _Tilings) -> Iterator[slice]:
     """Cut a batch into equal parts, since each takes the kernel's points anew."""
     rows, columns = tilings
-    most = max(1, _TILES // (rows.n_tiles * columns.n_tiles))
-    size = -(-n_images // -(-n_images // most)) if n_images else 1
+    size = equal_step(n_images, _TILES // (rows.n_tiles * columns.n_tiles))
     return (slice(start, start + size) for start in range(0, n_images, size))
 
 

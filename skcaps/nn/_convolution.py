@@ -38,9 +38,9 @@ class ProductConv2d(nn.Conv2d):
     With at least 64 channels in and out, and 64 tiles of outputs in the batch,
     Winograd's algorithm takes the fewest multiplications. For images of 28x28,
     CapsNet's 9x9 kernels of stride 2 need 18.8 for an output instead of 81, from 16
-    images on.
-    Otherwise patches are multiplied with the kernel. In float32 Winograd's algorithm
-    rounds ten times as coarsely as the others, to 3e-6 of the standard deviation.
+    images on. Otherwise patches are multiplied with the kernel. In float32 Winograd's
+    algorithm rounds ten times as coarsely as the others, to 3e-6 of the standard
+    deviation.
 
     Both ways have first and second derivatives by `torch.autograd`, but none in forward
     mode, and nothing of `torch.func` works with them, nor do batched gradients.
