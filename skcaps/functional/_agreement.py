@@ -74,7 +74,7 @@ class RouteByAgreement(torch.autograd.Function):
             grad_parents = torch.zeros_like(sums[-1])
         grad_poses = torch.empty_like(poses)
         grad_matrices = torch.zeros_like(matrices)
-        grad_bias = torch.zeros_like(sums[0, 0])
+        grad_bias = sums.new_zeros(sums.shape[2:])
         buffers = [_votes_buffer(poses, matrices) for _ in range(2)]
         size = _part_size(poses, matrices)
         with torch.autocast(poses.device.type, enabled=False):
@@ -180,7 +180,7 @@ def _walk_back(
     so_far = parents.cumsum(dim=0)[max(first - 1, 0) : last]
     *logits, grad = _agree_with_all(votes, [*so_far, grad_sums])
     left, right = [], []
-    grad_bias = torch.zeros_like(sums[0, 0])
+    grad_bias = sums.new_zeros(sums.shape[2:])
     grad_logits = torch.zeros((), dtype=sums.dtype, device=sums.device)
     for step in range(last, first - 1, -1):
         coupling = torch.softmax(logits.pop(), dim=1) if step else _uniform(votes)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from skcaps.functional._agreement import RouteByAgreement
 from skcaps.functional._checks import check_poses, check_shape
@@ -65,7 +65,7 @@ def dynamic_routing(
         Treat the coupling as a constant: no gradient flows through the iterations
         before the last. The values do not change; memory and time fall.
     squash : callable, default=squash
-        Maps vectors to vectors of a length below 1.
+        Maps vectors to vectors of a length below 1. Nothing in it is trained.
 
     Returns
     -------
@@ -76,7 +76,8 @@ def dynamic_routing(
     Raises
     ------
     ValueError
-        If `iterations` is below 1 or the shapes do not fit together.
+        If `iterations` is below 1, the shapes do not fit together, or `squash` is a
+        module with parameters to train.
 
     References
     ----------
@@ -93,6 +94,7 @@ def dynamic_routing(
     """
     if iterations < 1:
         raise ValueError(f"iterations must be at least 1, got {iterations}.")
+    _check_nothing_to_train(squash)
     if iterations == 1:
         return uniform_routing(poses, weight, bias, squash=squash)
     _check(poses, weight, bias)
@@ -349,3 +351,13 @@ def _check(
         check_shape("bias", bias, (caps_out, dim_out))
     if prior is not None:
         check_shape("prior", prior, (caps_in, caps_out))
+
+
+def _check_nothing_to_train(squash: Squash) -> None:
+    """Refuse what `RouteByAgreement` has no gradients for."""
+    parameters = squash.parameters() if isinstance(squash, nn.Module) else ()
+    if any(parameter.requires_grad for parameter in parameters):
+        raise ValueError(
+            "squash must have no parameters to train in dynamic routing, which gives "
+            f"no gradients of them, got {squash}; freeze them, or take another routing."
+        )

@@ -307,9 +307,13 @@ def test_extreme_poses_give_finite_values_and_gradients(
 
 @each_case
 def test_empty_batch(name, options):
-    routed = route(name, **random_inputs((0, 3, 4, 2, 5)), **options)
+    leaves = random_inputs((0, 3, 4, 2, 5))
+    leaves = {key: value.requires_grad_() for key, value in leaves.items()}
+    routed = route(name, **leaves, **options)
     assert routed.poses.shape == (0, 4, 5)
     assert routed.coupling.shape == (0, 3, 4)
+    (routed.poses.sum() + routed.coupling.sum()).backward()
+    assert not leaves["weight"].grad.any()
 
 
 # --- errors ---------------------------------------------------------------------------
@@ -321,6 +325,22 @@ def test_too_few_iterations(iterations):
     message = rf"iterations must be at least 1, got {iterations}\."
     with pytest.raises(ValueError, match=message):
         dynamic_routing(inputs["poses"], inputs["weight"], iterations=iterations)
+
+
+def test_squash_with_parameters():
+    class Squash(torch.nn.Linear):
+        def forward(self, poses):
+            return squash(super().forward(poses))
+
+    inputs = random_inputs()
+    inputs = inputs["poses"], inputs["weight"]
+    own = Squash(3, 3).double()
+    message = "squash must have no parameters to train in dynamic routing"
+    for iterations in (1, 2):
+        with pytest.raises(ValueError, match=message):
+            dynamic_routing(*inputs, iterations=iterations, squash=own)
+    frozen = own.requires_grad_(False)
+    assert dynamic_routing(*inputs, squash=frozen).poses.isfinite().all()
 
 
 @pytest.mark.parametrize("name", sorted(ROUTINGS))
