@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -70,13 +71,30 @@ EPOCHS = {
         8.0,
     ),
 }
-# Multiply-adds of the convolutions for one 28x28 image, forward.
+# Multiply-adds of each convolution for one 28x28 image, forward.
 MULTIPLY_ADDS = {
-    CapsNetClassifier: 400 * 81 * 256 + 36 * 81 * 256 * 256,
+    CapsNetClassifier: (400 * 81 * 256, 36 * 81 * 256 * 256),
     EfficientCapsNetClassifier: (
-        576 * 25 * 32 + 484 * 288 * 64 + 400 * 576 * 64 + 81 * 576 * 128 + 81 * 128
+        576 * 25 * 32,
+        484 * 288 * 64,
+        400 * 576 * 64,
+        81 * 576 * 128,
+        81 * 128,
     ),
 }
+# Numbers in the feature maps of one 28x28 image.
+MAP_SIZES = {
+    CapsNetClassifier: 400 * 256 + 36 * 256,
+    EfficientCapsNetClassifier: 576 * 32 + 484 * 64 + 400 * 64 + 81 * 128,
+}
+# A map is written, read by the next layer and read again for the gradient, which is
+# written and read.
+MAP_PASSES = 5
+# A weight is read forward and backward and changed; its gradient is written and read;
+# Adam's two moments are read and written.
+WEIGHT_PASSES = 10
+BYTES = {"float32": 4, "bfloat16": 2}
+PRODUCT_SIZES = {"cuda": 8192, "cpu": 512}
 
 
 class EpochClock(Callback):
@@ -174,24 +192,52 @@ def median_seconds(function, device, n_calls=10):
     return float(np.median(seconds))
 
 
+@contextmanager
+def tf32():
+    """Let products use what cuDNN's convolutions use by default."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
 def measure_device(device, size):
     """Give the bytes per second of a copy, and the FLOP/s of products, by precision."""
     source = torch.rand(size * size * 4, device=device)
     target = torch.empty_like(source)
     copy = median_seconds(lambda: target.copy_(source), device)
     found = {"bytes per second": 2 * source.numel() * 4 / copy}
-    for precision, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+    for precision in BYTES:
+        dtype = getattr(torch, precision)
         matrix = torch.rand(size, size, device=device, dtype=dtype)
-        product = median_seconds(lambda m=matrix: m @ m, device)
+        with tf32():
+            product = median_seconds(lambda m=matrix: m @ m, device)
         found[precision] = 2 * size**3 / product
     return found
 
 
+def floors(name, n_images, n_parameters, peaks):
+    """Give the least seconds of an epoch that arithmetic and memory allow."""
+    kind, batch_size, precision, _, _ = EPOCHS[name]
+    first, *others = MULTIPLY_ADDS[kind]
+    # Forward, and the gradients of weights and inputs; images have no gradient.
+    operations = 2 * n_images * (2 * first + 3 * sum(others))
+    moved = MAP_PASSES * MAP_SIZES[kind] * BYTES[precision] * n_images
+    n_steps = -(-n_images // batch_size)
+    moved += WEIGHT_PASSES * n_parameters * BYTES["float32"] * n_steps
+    return {
+        "arithmetic floor s": operations / peaks[precision],
+        "memory floor s": moved / peaks["bytes per second"],
+    }
+
+
 def time_epochs(name, X, y, device):
-    """Give the seconds of the epochs of one fit; the first one warms up."""
+    """Give the seconds of the epochs of one fit, and the number of parameters."""
     kind, batch_size, precision, compiled, _ = EPOCHS[name]
     clock = EpochClock()
-    kind(
+    classifier = kind(
         device=device,
         batch_size=batch_size,
         precision=precision,
@@ -200,23 +246,24 @@ def time_epochs(name, X, y, device):
         callbacks=[clock],
         random_state=0,
     ).fit(X, y)
-    return np.diff(clock.ends).tolist()
+    return np.diff(clock.ends).tolist(), classifier.n_parameters_
 
 
 def epoch_row(name, X, y, device, peaks):
-    kind, _, precision, _, aim = EPOCHS[name]
-    first, *others = time_epochs(name, X, y, device)
-    operations = 2 * 3 * MULTIPLY_ADDS[kind] * len(X)
+    """Measure one line of the table; the first epoch warms up."""
+    on_gpu = torch.device(device).type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(device)
+    (first, *others), n_parameters = time_epochs(name, X, y, device)
     row = {
         "first epoch s": first,
         "epoch s": min(others),
-        "arithmetic floor s": operations / peaks[precision],
-        "aim s": aim,
+        **floors(name, len(X), n_parameters, peaks),
+        "aim s": EPOCHS[name][-1],
         "images per second": len(X) / min(others),
     }
-    if torch.device(device).type == "cuda":
+    if on_gpu:
         row["peak GB"] = torch.cuda.max_memory_allocated(device) / 1e9
-        torch.cuda.reset_peak_memory_stats(device)
     return row
 
 
@@ -234,14 +281,16 @@ def load_images(n_train, data_home):
 
 def write_table(epochs, path):
     lines = [
-        "| training | epoch s | aim s | arithmetic floor s | images/s |",
-        "|---|---|---|---|---|",
+        "| training | epoch s | aim s | arithmetic floor s | memory floor s "
+        "| images/s |",
+        "|---|---|---|---|---|---|",
     ]
     for name, row in epochs.items():
         aim = "" if row["aim s"] is None else f"{row['aim s']:g}"
         lines.append(
             f"| {name} | {row['epoch s']:.2f} | {aim} "
-            f"| {row['arithmetic floor s']:.3f} | {row['images per second']:,.0f} |"
+            f"| {row['arithmetic floor s']:.3f} | {row['memory floor s']:.3f} "
+            f"| {row['images per second']:,.0f} |"
         )
     path.write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
@@ -251,7 +300,6 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--n-train", type=int, default=60_000)
-    parser.add_argument("--product-size", type=int, default=8192)
     parser.add_argument("--data-home", help="by default SKCAPS_DATA")
     parser.add_argument("--only", nargs="+", default=list(EPOCHS), choices=EPOCHS)
     parser.add_argument("--output", type=Path, default=RESULTS)
@@ -269,7 +317,7 @@ def main():
     print("fitted here, loaded without CUDA, differs by", found["pickle difference"])
     found["grid search"] = check_grid_search(device)
     print("grid search:", found["grid search"], flush=True)
-    found["device"] = measure_device(device, arguments.product_size)
+    found["device"] = measure_device(device, PRODUCT_SIZES[torch.device(device).type])
     print("measured:", found["device"], flush=True)
     X, y = load_images(arguments.n_train, arguments.data_home)
     found["epochs"] = {}

@@ -114,7 +114,8 @@ def draw(found, path):
     figure, axes = plt.subplots(
         2, len(found), figsize=(3 * len(found), 5), layout="constrained", sharey="row"
     )
-    for column, (curve, points) in zip(axes.T, found.items(), strict=True):
+    for column, (curve, measured) in zip(axes.T, found.items(), strict=True):
+        points = measured["points"]
         values = [point["value"] for point in points]
         for ax, key in zip(column, ("seconds", "MB"), strict=True):
             ax.loglog(values, [point[key] for point in points], marker="o")
@@ -136,14 +137,18 @@ def main():
     if arguments.point:
         measure_here(arguments.point[0], int(arguments.point[1]))
         return
+    # Not above: the points are measured in processes that import what they need.
+    from settings import describe_machine
+
     path = arguments.output / "scaling.json"
     # Curves measured before stay, so that they may be measured one by one.
     found = json.loads(path.read_text()) if path.exists() else {}
     for curve in arguments.only:
-        found[curve] = []
+        points = []
         for value in CURVES[curve][1]:
-            found[curve].append({"value": value, **measure(curve, value)})
-            print(curve, found[curve][-1], flush=True)
+            points.append({"value": value, **measure(curve, value)})
+            print(curve, points[-1], flush=True)
+        found[curve] = {"machine": describe_machine(), "points": points}
     arguments.output.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1) + "\n")
     draw(found, arguments.output / "scaling.png")

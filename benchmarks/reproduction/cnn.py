@@ -134,17 +134,18 @@ class CrossEntropy(nn.Module):
 
     def forward(self, network, batch):
         """Give the loss and the scores (batch, n_classes)."""
-        images, targets, _ = batch
-        with autocast(images.device, self.precision):
-            scores = network(images)
+        targets = batch.targets
+        with autocast(targets.device, self.precision):
+            scores = network(batch.images)
         scores = scores.to(targets.dtype)
         if not self.is_multilabel:
             return F.cross_entropy(scores, targets), scores
         loss = F.binary_cross_entropy_with_logits(scores, targets, reduction="none")
         return loss.sum(dim=1).mean(), scores
 
-    def accuracy(self, scores, targets):
+    def accuracy(self, scores, batch):
         """Share of samples whose label, or whole set of labels, is found."""
+        targets = batch.targets
         if self.is_multilabel:
             return ((scores > 0) == targets.bool()).all(1).float().mean()
         return (scores.argmax(1) == targets.argmax(1)).float().mean()

@@ -22,10 +22,12 @@ from skcaps.estimators._dataset import ImageDataset
 from skcaps.estimators._drawing import DrawingMixin
 from skcaps.estimators._machine import (
     PRECISIONS,
+    compile_if,
     draw_seed,
     isolated_random_state,
     place,
     resolve_device,
+    runs_in_bfloat16,
     warn_without_bfloat16,
 )
 from skcaps.estimators._objective import Objective
@@ -71,7 +73,7 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
             If `X` is sparse or a torch Dataset.
         """
         self._validate_params()
-        with _kept_if_failing(self):
+        with _kept_if_failing(self), torch.inference_mode(False):
             if self.warm_start and hasattr(self, "network_"):
                 dataset = self._continue_with(X, y, sample_weight)
             else:
@@ -113,7 +115,7 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
                 "partial_fit cannot hold out samples; set early_stopping=False."
             )
         _check_classes(self, classes)
-        with _kept_if_failing(self):
+        with _kept_if_failing(self), torch.inference_mode(False):
             if hasattr(self, "network_"):
                 dataset = self._continue_with(X, y, sample_weight)
             else:
@@ -149,6 +151,7 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
         y = _targets.check_same_kind(y, self._multilabel)
         weights = self._check_weights(sample_weight, rows, y)
         encoded = _targets.encode(y, self.classes_, self._multilabel)
+        self.device_ = str(self._device_here())
         self._step += 1
         return self._dataset(rows, encoded, weights)
 
@@ -186,8 +189,6 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
     def _place(self, network):
         self.network_ = network
         place(network, torch.device(self.device_), self.precision, self.compile)
-        if self.compile:
-            self.network_.compile()
 
     def _train_by_schedule(self, dataset, tasks):
         valid = None
@@ -218,15 +219,15 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
     def _net(self, dataset, valid, tasks):
         device = torch.device(self.device_)
         warn_without_bfloat16(device, self.precision)
-        # The precision may have changed since the last training.
+        # These parameters may have changed since the last training.
         place(self.network_, device, self.precision, self.compile)
         objective = Objective(
             self.loss,
             reconstruction_weight=self.reconstruction_weight,
             weight_scale=1.0 if tasks is None else 1 / dataset.mean_weight(),
-            precision=self.precision,
-            is_multilabel=self._multilabel,
+            in_bfloat16=runs_in_bfloat16(device, self.precision),
         )
+        compile_if(self.compile, objective)
         return build_net(
             self.network_,
             objective,
@@ -275,7 +276,8 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
         return _state.get_state(super().__getstate__())
 
     def __setstate__(self, state):
-        super().__setstate__(_state.set_state(state))
+        with torch.inference_mode(False):
+            super().__setstate__(_state.set_state(state))
         if "network_" in self.__dict__:
             self.device_ = str(self._device_here())
             self._place(self.network_)

@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 
 from skcaps.estimators import _inputs, _targets
 from skcaps.estimators._machine import fits_on
-from skcaps.estimators._objective import Batch
+from skcaps.estimators._objective import Batch, LabelPairs
 
 
 class ImageDataset(torch.utils.data.Dataset):
@@ -38,9 +38,7 @@ class ImageDataset(torch.utils.data.Dataset):
     def __init__(
         self, rows, targets, sample_weight, layout, bounds, n_classes, device, dtype
     ):
-        self.rows = (
-            _inputs.as_tensor(rows).to(device) if fits_on(device, rows) else rows
-        )
+        self.rows = _inputs.move(rows, device) if fits_on(device, rows) else rows
         self.targets = torch.from_numpy(targets).to(device)
         self.sample_weight = (
             None
@@ -52,7 +50,9 @@ class ImageDataset(torch.utils.data.Dataset):
         self.n_classes = n_classes
         self.device = device
         self.dtype = dtype
-        self.indices = torch.arange(len(rows), device=device)
+        # On the CPU, so that nothing waits for a GPU to name rows and labels.
+        self.labels = torch.from_numpy(targets)
+        self.indices = torch.arange(len(rows))
 
     def __len__(self):
         return len(self.indices)
@@ -60,12 +60,12 @@ class ImageDataset(torch.utils.data.Dataset):
     def subset(self, positions):
         """Give the dataset of some samples, sharing the arrays."""
         part = copy.copy(self)
-        part.indices = self.indices[torch.from_numpy(positions).to(self.device)]
+        part.indices = self.indices[torch.from_numpy(positions)]
         return part
 
     def split(self, validation_fraction, generator):
         """Hold out a part, with every class in both parts if `y` has classes."""
-        labels = self.targets[self.indices].cpu().numpy()
+        labels = self.labels[self.indices].numpy()
         stratify = labels if labels.ndim == 1 else None
         try:
             train, valid = train_test_split(
@@ -95,18 +95,31 @@ class ImageDataset(torch.utils.data.Dataset):
         return float(self.sample_weight[self.indices].double().mean())
 
     def batch(self, positions) -> Batch:
-        """Make a batch of the samples at some positions, a tensor on the device."""
+        """Make a batch of the samples at some positions, a tensor on the CPU."""
         indices = self.indices[positions]
-        unit = _inputs.to_unit(self._take(indices), self.bounds)
+        there = self._send(indices)
+        unit = _inputs.to_unit(self._take(indices, there), self.bounds)
         images = self.layout.to_images(unit.to(self.dtype))
-        targets = _targets.to_rows(self.targets[indices], self.n_classes, self.dtype)
-        weights = None if self.sample_weight is None else self.sample_weight[indices]
-        return Batch(images, targets, weights)
+        targets = _targets.to_rows(self.targets[there], self.n_classes, self.dtype)
+        weights = None if self.sample_weight is None else self.sample_weight[there]
+        return Batch(images, targets, weights, self._pairs(indices))
 
-    def _take(self, indices) -> torch.Tensor:
+    def _pairs(self, indices) -> LabelPairs | None:
+        if self.labels.ndim == 1:
+            return None
+        pairs = torch.nonzero(self.labels[indices], as_tuple=True)
+        return LabelPairs(*(self._send(part) for part in pairs))
+
+    def _take(self, indices, there) -> torch.Tensor:
         if isinstance(self.rows, torch.Tensor):
-            return self.rows[indices]
-        return _inputs.as_tensor(self.rows[indices.cpu().numpy()]).to(self.device)
+            return self.rows[there]
+        return self._send(_inputs.as_tensor(self.rows[indices.numpy()]))
+
+    def _send(self, values: torch.Tensor) -> torch.Tensor:
+        """Copy to the device; from pinned memory nothing waits for that."""
+        if self.device.type == "cuda":
+            values = values.pin_memory()
+        return values.to(self.device, non_blocking=True)
 
 
 class BatchIterator:
@@ -136,7 +149,7 @@ class BatchIterator:
         n = len(self.dataset)
         # Drawn on the CPU, so that every device sees the same order.
         order = torch.randperm(n) if self.shuffle else torch.arange(n)
-        for positions in order.to(self.dataset.device).tensor_split(len(self)):
+        for positions in order.tensor_split(len(self)):
             batch = self.dataset.batch(positions)
             if self.augmentation is not None:
                 batch = batch._replace(images=self._augment(batch.images))

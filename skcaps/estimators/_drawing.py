@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from skcaps.estimators import _inputs, _targets
-from skcaps.estimators._objective import draw_each_label
+from skcaps.estimators._objective import LabelPairs, draw_each_label
 from skcaps.estimators._prediction import PREDICTION_BATCH, PredictionMixin
 from skcaps.functional import mask_by_label
 
@@ -126,7 +126,7 @@ class DrawingMixin(PredictionMixin):
     def _encode(self, poses, y):
         """Check the classes to draw, by default those that the poses say."""
         if y is None:
-            y = self._decide(poses)
+            y = self._to_labels(self._decide(torch.from_numpy(poses)).numpy())
         y = _targets.check_same_kind(_inputs.to_numpy(y), self._multilabel)
         if len(y) != len(poses):
             raise ValueError(
@@ -147,10 +147,11 @@ class DrawingMixin(PredictionMixin):
             part = slice(start, start + PREDICTION_BATCH)
             batch = torch.from_numpy(poses[part]).to(device)
             targets = torch.from_numpy(encoded[part]).to(device)
-            targets = _targets.to_rows(targets, len(self.classes_), batch.dtype)
             if self._multilabel:
-                unit = draw_each_label(self.network_, batch, targets).clamp(max=1)
+                pairs = LabelPairs(*torch.nonzero(targets, as_tuple=True))
+                unit = draw_each_label(self.network_, batch, pairs).clamp(max=1)
             else:
+                targets = _targets.to_rows(targets, len(self.classes_), batch.dtype)
                 unit = self.network_.reconstruct(mask_by_label(batch, targets))
             drawn.append(_inputs.from_unit(unit, self.input_range_).cpu())
         return torch.cat(drawn)

@@ -16,6 +16,8 @@ from sklearn.utils.validation import (
 
 # A longer axis is an image's side, not its channels.
 _MOST_CHANNELS = 4
+# Of rows that are moved to a device at a time.
+_MOVED_BYTES = 64 << 20
 _TENSOR_DTYPES = (np.uint8, np.float16, np.float32, np.float64)
 
 
@@ -124,9 +126,12 @@ def input_range(rows, sample_weight=None) -> tuple[float, float]:
     """
     if rows.dtype == np.uint8:
         return 0.0, 255.0
-    if sample_weight is not None and not sample_weight.all():
-        rows = rows[sample_weight > 0]
-    return float(rows.min()), float(rows.max())
+    if sample_weight is None or sample_weight.all():
+        return float(rows.min()), float(rows.max())
+    counts = sample_weight > 0
+    # Taking the rows out would copy them, also those on disk.
+    chosen = {"where": counts[:, None], "initial": rows[counts.argmax(), 0]}
+    return float(rows.min(**chosen)), float(rows.max(**chosen))
 
 
 def to_unit(rows: torch.Tensor, bounds: tuple[float, float]) -> torch.Tensor:
@@ -148,6 +153,17 @@ def as_tensor(rows) -> torch.Tensor:
     if rows.dtype not in _TENSOR_DTYPES:
         rows = rows.astype(np.float32)
     return torch.from_numpy(np.array(rows, order="C"))
+
+
+def move(rows, device: torch.device) -> torch.Tensor:
+    """Copy rows to a device in parts, since those on disk may not fit into memory."""
+    dtype = as_tensor(rows[:0]).dtype
+    moved = torch.empty(rows.shape, dtype=dtype, device=device)
+    step = max(1, _MOVED_BYTES // max(1, rows[:1].nbytes))
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        moved[part] = as_tensor(rows[part])
+    return moved
 
 
 def to_numpy(array):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import contextmanager
+from inspect import signature
 
 import numpy as np
 import torch
@@ -15,6 +16,14 @@ PRECISIONS = {
     # Weights and sums stay in float32; autocast runs convolutions in bfloat16.
     "bfloat16": torch.float32,
     "float64": torch.float64,
+}
+
+# Otherwise all networks together may have as many graphs as one, and the rest are not
+# compiled. Before torch 2.13 they do.
+_COMPILE_OPTIONS = {
+    name: True
+    for name in signature(torch.compile).parameters
+    if name == "isolate_recompiles"
 }
 
 
@@ -34,12 +43,23 @@ def resolve_device(device) -> torch.device:
         raise ValueError(
             f'device must be "auto", "cpu", "cuda" or "cuda:N", got {device!r}.'
         ) from error
-    if resolved.type == "cuda" and not torch.cuda.is_available():
+    if resolved.type == "cuda":
+        _check_cuda(device, resolved.index)
+    return resolved
+
+
+def _check_cuda(device, index: int | None) -> None:
+    if not torch.cuda.is_available():
         raise ValueError(
             f"device={device!r} was asked for, but torch sees no CUDA device; pass "
             'device="auto" to use the CPU where there is none.'
         )
-    return resolved
+    n_devices = torch.cuda.device_count()
+    if index is not None and index >= n_devices:
+        raise ValueError(
+            f"device={device!r} was asked for, but torch sees {n_devices} CUDA "
+            f'device(s), the last of which is "cuda:{n_devices - 1}".'
+        )
 
 
 def fits_on(device: torch.device, rows: np.ndarray) -> bool:
@@ -51,35 +71,44 @@ def fits_on(device: torch.device, rows: np.ndarray) -> bool:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Say whether bfloat16 is of use; some processors only imitate it, very slowly."""
-    if device.type != "cpu":
-        return True
+    """Say whether bfloat16 is of use; some machines only imitate it, very slowly."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
     onednn = torch.backends.mkldnn.is_available()
-    return onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if not (onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+        return False
+    # To oneDNN any processor with AVX-512 supports it.
+    return not _is_x86() or _torch_finds("_is_avx512_bf16_supported", if_unknown=True)
 
 
 def warn_without_bfloat16(device: torch.device, precision: str) -> None:
     """Say so if float32 takes the place of bfloat16."""
     if precision == "bfloat16" and not has_bfloat16(device):
         warnings.warn(
-            'precision="bfloat16" was asked for, but this processor has no '
+            f'precision="bfloat16" was asked for, but the {device.type} device has no '
             "instructions for it; float32 takes its place, which is faster here.",
             stacklevel=6,
         )
 
 
+def runs_in_bfloat16(device: torch.device, precision: str) -> bool:
+    """Say whether convolutions run in bfloat16."""
+    return precision == "bfloat16" and has_bfloat16(device)
+
+
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Run the convolutions of a block in bfloat16 if `precision` says so."""
-    enabled = precision == "bfloat16" and has_bfloat16(device)
+    enabled = runs_in_bfloat16(device, precision)
     return torch.autocast(device.type, torch.bfloat16, enabled)
 
 
 def place(
     network: CapsuleNetwork, device: torch.device, precision: str, compiled: bool
 ) -> None:
-    """Move a network to its device, and choose how it convolves there."""
+    """Move a network to its device, and choose how it runs there."""
     network.to(device)
-    in_bfloat16 = precision == "bfloat16" and has_bfloat16(device)
+    compile_if(compiled, network)
+    in_bfloat16 = runs_in_bfloat16(device, precision)
     # A third of the arithmetic in float32 is less work than all of it in bfloat16,
     # unless the processor has a unit for that.
     by_products = device.type == "cpu" and not (in_bfloat16 and _has_matrix_unit())
@@ -88,13 +117,27 @@ def place(
             module.use_products(by_products and not compiled)
 
 
+def compile_if(wanted: bool, module: torch.nn.Module) -> None:
+    """Compile a module that is not compiled yet, or forget its compilation."""
+    if not wanted:
+        module._compiled_call_impl = None
+    elif module._compiled_call_impl is None:
+        module.compile(**_COMPILE_OPTIONS)
+
+
 def _has_matrix_unit() -> bool:
     """Say whether the processor multiplies bfloat16 matrices in a unit of their own."""
-    if "AVX" not in torch.backends.cpu.get_cpu_capability():
-        return True
-    # An older torch knows nothing of AMX.
-    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return has_amx is not None and has_amx()
+    return not _is_x86() or _torch_finds("_is_amx_tile_supported", if_unknown=False)
+
+
+def _is_x86() -> bool:
+    return "AVX" in torch.backends.cpu.get_cpu_capability()
+
+
+def _torch_finds(name: str, *, if_unknown: bool) -> bool:
+    """Ask torch about the processor; an older one does not know every feature."""
+    ask = getattr(torch.cpu, name, None)
+    return if_unknown if ask is None else ask()
 
 
 def draw_seed(random_state) -> int:

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from skcaps.estimators._machine import autocast
+from skcaps.estimators._targets import to_one_hot
 from skcaps.functional import (
     LOSSES,
     lengths,
     mask_by_label,
-    mask_each_label,
     reconstruction_loss,
 )
 from skcaps.nn import CapsuleNetwork
+
+
+class LabelPairs(NamedTuple):
+    """Every label of every sample.
+
+    Attributes
+    ----------
+    samples, labels : Tensor of shape (n_pairs,)
+    """
+
+    samples: Tensor
+    labels: Tensor
 
 
 class Batch(NamedTuple):
@@ -27,11 +39,14 @@ class Batch(NamedTuple):
     targets : Tensor of shape (batch, n_classes)
         Zeros and ones.
     sample_weight : Tensor of shape (batch,) or None
+    pairs : LabelPairs or None
+        Where `y` is an indicator.
     """
 
     images: Tensor
     targets: Tensor
     sample_weight: Tensor | None
+    pairs: LabelPairs | None = None
 
 
 class Objective(nn.Module):
@@ -45,52 +60,50 @@ class Objective(nn.Module):
         Factor of the summed squared error of an image.
     weight_scale : float
         Makes the mean of all sample weights one.
-    precision : str
-        A key of `PRECISIONS`.
-    is_multilabel : bool
-        Whether an image is the sum of several classes' reconstructions.
+    in_bfloat16 : bool
+        Whether convolutions run in bfloat16.
     """
 
-    def __init__(
-        self, loss, *, reconstruction_weight, weight_scale, precision, is_multilabel
-    ):
+    def __init__(self, loss, *, reconstruction_weight, weight_scale, in_bfloat16):
         super().__init__()
         self.loss = LOSSES[loss]
         self.reconstruction_weight = reconstruction_weight
         self.weight_scale = weight_scale
-        self.precision = precision
-        self.is_multilabel = is_multilabel
+        self.in_bfloat16 = in_bfloat16
 
     def forward(self, network: CapsuleNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
         """Give the loss and the capsule lengths (batch, n_classes)."""
-        images, targets, sample_weight = batch
+        images, sample_weight = batch.images, batch.sample_weight
         if sample_weight is not None:
             loss_weight = sample_weight * self.weight_scale
         else:
             loss_weight = None
-        with autocast(images.device, self.precision):
+        with torch.autocast(images.device.type, torch.bfloat16, self.in_bfloat16):
             poses = network(images, sample_weight).poses
             found = lengths(poses)
-            loss = self.loss(found, targets, loss_weight)
+            loss = self.loss(found, batch.targets, loss_weight)
             if network.decoder is not None and self.reconstruction_weight:
-                drawn = self._draw(network, poses, targets).to(images.dtype)
+                drawn = _draw(network, poses, batch).to(images.dtype)
                 error = reconstruction_loss(drawn, images, loss_weight)
                 loss = loss + self.reconstruction_weight * error
         return loss, found
 
-    def accuracy(self, found: Tensor, targets: Tensor) -> Tensor:
+    def accuracy(self, found: Tensor, batch: Batch) -> Tensor:
         """Share of samples whose label, or whole set of labels, is found."""
-        if self.is_multilabel:
-            return ((found > 0.5) == targets.bool()).all(1).float().mean()
-        return (found.argmax(1) == targets.argmax(1)).float().mean()
-
-    def _draw(self, network: CapsuleNetwork, poses: Tensor, targets: Tensor) -> Tensor:
-        if not self.is_multilabel:
-            return network.reconstruct(mask_by_label(poses, targets))
-        return draw_each_label(network, poses, targets)
+        if batch.pairs is None:
+            return (found.argmax(1) == batch.targets.argmax(1)).float().mean()
+        return ((found > 0.5) == batch.targets.bool()).all(1).float().mean()
 
 
-def draw_each_label(network: CapsuleNetwork, poses: Tensor, targets: Tensor) -> Tensor:
+def _draw(network: CapsuleNetwork, poses: Tensor, batch: Batch) -> Tensor:
+    if batch.pairs is None:
+        return network.reconstruct(mask_by_label(poses, batch.targets))
+    return draw_each_label(network, poses, batch.pairs)
+
+
+def draw_each_label(
+    network: CapsuleNetwork, poses: Tensor, pairs: LabelPairs
+) -> Tensor:
     """Draw every true class by itself and add the images of a sample.
 
     So that one digit of two that overlap can later be drawn alone.
@@ -100,15 +113,15 @@ def draw_each_label(network: CapsuleNetwork, poses: Tensor, targets: Tensor) -> 
     network : CapsuleNetwork
         With a decoder.
     poses : Tensor of shape (batch, n_classes, pose_dim)
-    targets : Tensor of shape (batch, n_classes)
-        Zeros and ones.
+    pairs : LabelPairs
+        Found beforehand: a GPU that counts labels makes the host wait.
 
     Returns
     -------
     images : Tensor of shape (batch, channels, height, width)
         All zero for a sample without labels.
     """
-    masked = mask_each_label(poses, targets)
-    parts = network.reconstruct(masked.poses)
+    drawn = to_one_hot(pairs.labels, poses.shape[1])
+    parts = network.reconstruct(mask_by_label(poses[pairs.samples], drawn))
     whole = parts.new_zeros((len(poses), *parts.shape[1:]))
-    return whole.index_add(0, masked.samples, parts)
+    return whole.index_add(0, pairs.samples, parts)

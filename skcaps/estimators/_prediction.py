@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import torch
 from sklearn.base import ClassifierMixin, TransformerMixin
@@ -43,7 +45,7 @@ class PredictionMixin(ClassifierMixin, TransformerMixin):
         ValueError
             If `X` does not fit the training images.
         """
-        return _lengths_of(self.poses(X))
+        return self._predict(X, lambda routed: lengths(routed.poses))
 
     def poses(self, X):
         """Give the pose vectors of the class capsules.
@@ -191,12 +193,7 @@ class PredictionMixin(ClassifierMixin, TransformerMixin):
         ValueError
             If `X` does not fit the training images.
         """
-        found = self.lengths(X)
-        if self._multilabel:
-            return found
-        # The floor makes a sample without any length uniform instead of NaN.
-        found = np.maximum(found, np.finfo(found.dtype).tiny)
-        return found / found.sum(axis=1, keepdims=True)
+        return self._predict(X, lambda routed: self._probabilities(routed.poses))
 
     def decision_function(self, X):
         """Give scores that rank like `predict_proba`.
@@ -247,10 +244,11 @@ class PredictionMixin(ClassifierMixin, TransformerMixin):
         ValueError
             If `X` does not fit the training images.
         """
-        return self._decide(self.poses(X))
+        decided = self._predict(X, lambda routed: self._decide(routed.poses))
+        return self._to_labels(decided)
 
     def _predict(self, X, part):
-        """Run the network over batches and join one part of what it returns."""
+        """Run the network over batches and join what a function makes of its result."""
         check_is_fitted(self)
         rows = _inputs.check_input(self, X, self._layout)
         return run_over_batches(
@@ -262,12 +260,21 @@ class PredictionMixin(ClassifierMixin, TransformerMixin):
             self.precision,
         )
 
-    def _decide(self, poses):
-        """Give labels, or an indicator, from poses."""
-        found = _lengths_of(poses)
+    def _probabilities(self, poses):
+        found = lengths(poses)
         if self._multilabel:
-            return (found > 0.5).astype(int)
-        return self.classes_[found.argmax(axis=1)]
+            return found
+        # The floor makes a sample without any length uniform instead of NaN.
+        found = found.clamp(min=torch.finfo(found.dtype).tiny)
+        return found / found.sum(dim=1, keepdim=True)
+
+    def _decide(self, poses):
+        """Give the number of the longest capsule, or whether each is long enough."""
+        found = lengths(poses)
+        return found > 0.5 if self._multilabel else found.argmax(1)
+
+    def _to_labels(self, decided):
+        return decided.astype(int) if self._multilabel else self.classes_[decided]
 
 
 @torch.inference_mode()
@@ -290,18 +297,28 @@ def run_over_batches(function, rows, layout, bounds, like, precision):
     Returns
     -------
     results : ndarray of shape (n_samples, ...)
+        Of the dtype of `like`, or what is no floating-point number as it is.
     """
-    results = []
-    for batch in _prediction_batches(rows):
+
+    def run(batch):
         unit = _inputs.to_unit(batch.to(like.device), bounds)
         with autocast(like.device, precision):
             found = function(layout.to_images(unit.to(like.dtype)))
-        results.append(found.to(like.dtype).cpu())
-    return torch.cat(results)[: len(rows)].numpy()
+        return (found.to(like.dtype) if found.is_floating_point() else found).cpu()
+
+    return _join(map(run, _prediction_batches(rows)), len(rows)).numpy()
 
 
-def _lengths_of(poses):
-    return lengths(torch.from_numpy(poses)).numpy()
+def _join(parts, n_rows):
+    """Copy parts below each other, up to so many rows, and keep none of them."""
+    first = next(parts)
+    joined = first.new_empty(n_rows, *first.shape[1:])
+    start = 0
+    for part in itertools.chain([first], parts):
+        target = joined[start : start + len(part)]
+        target.copy_(part[: len(target)])
+        start += len(target)
+    return joined
 
 
 def _prediction_batches(rows):

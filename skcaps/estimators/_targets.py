@@ -127,8 +127,13 @@ def encode(y, classes, is_multilabel: bool):
 def to_rows(targets: torch.Tensor, n_classes: int, dtype: torch.dtype) -> torch.Tensor:
     """Give zeros and ones of shape (batch, n_classes) from `encode`'s result."""
     if targets.ndim == 1:
-        targets = torch.nn.functional.one_hot(targets, n_classes)
+        targets = to_one_hot(targets, n_classes)
     return targets.to(dtype)
+
+
+def to_one_hot(labels: torch.Tensor, n_classes: int) -> torch.Tensor:
+    """Say which class each label is; unlike torch's own, it reads no value."""
+    return labels.unsqueeze(1) == torch.arange(n_classes, device=labels.device)
 
 
 def apply_class_weight(class_weight, y, sample_weight):

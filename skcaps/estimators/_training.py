@@ -94,7 +94,7 @@ class CapsuleNet(NeuralNet):
         return self._report(batch, loss, lengths)
 
     def _report(self, batch, loss, lengths):
-        accuracy = self.criterion_.accuracy(lengths, batch.targets)
+        accuracy = self.criterion_.accuracy(lengths, batch)
         means = torch.stack([loss.detach(), accuracy.to(loss.dtype)])
         return {"loss": loss, "y_pred": lengths, "means": means}
 

@@ -84,13 +84,15 @@ def test_uint8_has_a_fixed_range():
     assert clf.input_range_ == (0.0, 255.0)
 
 
-def test_range_is_that_of_samples_that_count(fitted):
+@pytest.mark.parametrize("dtype", [np.float32, np.int16])
+@pytest.mark.parametrize("outlier", [1000, -1000])
+def test_range_is_that_of_samples_that_count(fitted, dtype, outlier):
     assert fitted.input_range_ == (0.0, 16.0)
-    outlier = X.copy()
-    outlier[0] = 1000
+    changed = X.astype(dtype)
+    changed[[0, 7]] = outlier
     weights = np.ones(len(X))
-    weights[0] = 0
-    assert make().fit(outlier, Y, weights).input_range_ == (0.0, 16.0)
+    weights[[0, 7]] = 0
+    assert make().fit(changed, Y, weights).input_range_ == (0.0, 16.0)
 
 
 def test_constant_images():

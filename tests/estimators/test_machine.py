@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from skcaps.estimators import _machine
+from skcaps.estimators import _base, _machine
 from skcaps.functional import _convolution, _patches, _winograd
 from skcaps.nn import capsnet
 
@@ -33,7 +33,7 @@ def test_bfloat16_needs_a_processor_that_has_it(supported, monkeypatch):
     assert np.array_equal(found, exact) == (not supported)
     messages = [str(warning.message) for warning in caught]
     expected = (
-        'precision="bfloat16" was asked for, but this processor has no instructions '
+        'precision="bfloat16" was asked for, but the cpu device has no instructions '
         "for it; float32 takes its place, which is faster here."
     )
     assert messages == ([] if supported else [expected])
@@ -53,6 +53,7 @@ def test_bfloat16_needs_a_processor_that_has_it(supported, monkeypatch):
 def test_how_a_network_convolves(params, has_matrix_unit, uses_products, monkeypatch):
     monkeypatch.setattr(_machine, "has_bfloat16", lambda device: True)
     monkeypatch.setattr(_machine, "_has_matrix_unit", lambda: has_matrix_unit)
+    monkeypatch.setattr(_machine, "compile_if", lambda *args: None)
     network = capsnet((1, 8, 8), 2, conv_channels=64, primary_capsules=8)
     full = {"precision": "float32", "compile": False, **params}
     for _ in range(2):
@@ -105,3 +106,86 @@ def test_bfloat16_in_later_trainings_is_said_to_be_missing_too(monkeypatch):
         clf.fit(X, Y)
     with pytest.warns(UserWarning, match="has no instructions for it"):
         clf.set_params(batch_size=3).partial_fit(X, Y)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:1", "auto"])
+def test_device(device, two_gpus):
+    expected = "cuda" if device == "auto" else device
+    assert _machine.resolve_device(device) == torch.device(expected)
+
+
+def test_device_that_is_not_there(two_gpus):
+    message = (
+        r"device='cuda:2' was asked for, but torch sees 2 CUDA device\(s\), the last "
+        r'of which is "cuda:1"\.'
+    )
+    with pytest.raises(ValueError, match=message):
+        _machine.resolve_device("cuda:2")
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), False), ((9, 0), True)])
+def test_bfloat16_of_a_gpu(capability, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert _machine.has_bfloat16(torch.device("cuda", 0)) == expected
+
+
+@pytest.mark.parametrize(
+    ("capability", "onednn", "has_instructions", "expected"),
+    [
+        ("AVX512", True, True, True),
+        ("AVX512", True, False, False),
+        ("AVX2", False, False, False),
+        ("DEFAULT", True, False, True),
+    ],
+)
+def test_bfloat16_of_a_processor(
+    capability, onednn, has_instructions, expected, monkeypatch
+):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: onednn)
+    name = "_is_avx512_bf16_supported"
+    monkeypatch.setattr(torch.cpu, name, lambda: has_instructions, raising=False)
+    assert _machine.has_bfloat16(torch.device("cpu")) == expected
+    monkeypatch.delattr(torch.cpu, name)
+    # An older torch cannot say more than oneDNN.
+    assert _machine.has_bfloat16(torch.device("cpu")) == onednn
+
+
+def test_later_trainings_may_move(monkeypatch):
+    clf = make(warm_start=True).fit(X, Y)
+    places = []
+    original = _machine.place
+
+    def place(network, device, *args):
+        places.append(device)
+        original(network, device, *args)
+
+    monkeypatch.setattr(_base, "place", place)
+    monkeypatch.setattr(_base, "resolve_device", torch.device)
+    clf.set_params(device="cpu:0").fit(X, Y)
+    assert clf.device_ == "cpu:0"
+    assert places == [torch.device("cpu", 0)]
+
+
+def test_later_trainings_without_their_device_run_on_the_cpu(monkeypatch):
+    clf = make(warm_start=True).fit(X, Y).set_params(device="cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.warns(UserWarning, match="device='cuda' is not here"):
+        clf.fit(X, Y)
+    assert clf.device_ == "cpu"
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_trains_in_inference_mode(method):
+    with torch.inference_mode():
+        clf = make(warm_start=True).fit(X, Y)
+        loaded = pickle.loads(pickle.dumps(clf))
+    getattr(clf, method)(X, Y)
+    assert clf.n_epochs_ == 2
+    assert getattr(loaded, method)(X, Y).n_epochs_ == 2

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from skcaps.estimators import _prediction
+
 from ._small import X, Y, make, make_capsnet
 
 INDICATOR = np.stack([Y == 0, Y != 1, Y == 2], axis=1).astype(int)
@@ -29,6 +31,24 @@ def test_one_score_stands_behind_all(fitted):
     np.testing.assert_array_equal(fitted.decision_function(X), lengths)
     np.testing.assert_array_equal(fitted.predict(X), lengths.argmax(axis=1))
     np.testing.assert_array_equal(fitted.transform(X), poses.reshape(len(X), -1))
+
+
+def test_only_what_is_asked_for_is_kept(fitted, multilabel, monkeypatch):
+    kept = []
+    original = _prediction.run_over_batches
+
+    def run(*args):
+        results = original(*args)
+        kept.append((results.shape, results.dtype))
+        return results
+
+    monkeypatch.setattr(_prediction, "run_over_batches", run)
+    fitted.predict(X)
+    fitted.predict_proba(X)
+    fitted.score(X, Y)
+    multilabel.predict(X)
+    numbers, shares = ((90,), np.int64), ((90, 3), np.float32)
+    assert kept == [numbers, shares, numbers, ((90, 3), np.bool_)]
 
 
 def test_network_gives_the_poses(fitted):
