@@ -137,9 +137,6 @@ def main():
     if arguments.point:
         measure_here(arguments.point[0], int(arguments.point[1]))
         return
-    # Not above: the points are measured in processes that import what they need.
-    from settings import describe_machine
-
     path = arguments.output / "scaling.json"
     # Curves measured before stay, so that they may be measured one by one.
     found = json.loads(path.read_text()) if path.exists() else {}
@@ -148,7 +145,12 @@ def main():
         for value in CURVES[curve][1]:
             points.append({"value": value, **measure(curve, value)})
             print(curve, points[-1], flush=True)
-        found[curve] = {"machine": describe_machine(), "points": points}
+        found[curve] = {"points": points}
+    # Not before: a process starts with the peak of the one that starts it.
+    from settings import describe_machine
+
+    for curve in arguments.only:
+        found[curve]["machine"] = describe_machine()
     arguments.output.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1) + "\n")
     draw(found, arguments.output / "scaling.png")

@@ -85,11 +85,12 @@ class CapsNetClassifier(BaseCapsuleClassifier):
         "auto" is the GPU where torch sees one, else the CPU; resolved in `fit`.
     precision : {"float32", "bfloat16", "float64"}, default="float32"
         Number format of the convolutions; "bfloat16" keeps weights and routing in
-        float32, and gives way to float32, with a warning in `fit`, on a processor
+        float32, and gives way to float32, with a warning in `fit`, on a machine
         without instructions for it. On an x86 processor without AMX, convolutions of 64
         channels and more stay in float32, where fewer products are needed.
     compile : bool, default=False
-        Compile the network with ``torch.compile``.
+        Compile each training, network and loss, and each fitted network with
+        ``torch.compile``.
 
     Attributes
     ----------

@@ -14,7 +14,8 @@ def votes(poses: Tensor, weight: Tensor) -> Tensor:
 
     where :math:`u_i` is ``poses[:, i]``, :math:`W_{ij}` is the transpose of
     ``weight[i, j]`` (row vectors times ``weight``) and :math:`\hat u_{j|i}` is the
-    result at ``[:, i, j]``. The routings do not call it: they never build this tensor.
+    result at ``[:, i, j]``. The routings do not call it: dynamic routing builds
+    a part of this tensor at a time, the others never do.
 
     Parameters
     ----------
