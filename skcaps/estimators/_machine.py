@@ -19,7 +19,7 @@ PRECISIONS = {
 }
 
 # Otherwise all networks together may have as many graphs as one, and the rest are not
-# compiled. Before torch 2.13 they do.
+# compiled. An older torch has no such option.
 _COMPILE_OPTIONS = {
     name: True
     for name in signature(torch.compile).parameters
@@ -74,6 +74,8 @@ def has_bfloat16(device: torch.device) -> bool:
     """Say whether bfloat16 is of use; some machines only imitate it, very slowly."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != "cpu":
+        return True
     onednn = torch.backends.mkldnn.is_available()
     if not (onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
         return False

@@ -135,6 +135,10 @@ def test_bfloat16_of_a_gpu(capability, expected, monkeypatch):
     assert _machine.has_bfloat16(torch.device("cuda", 0)) == expected
 
 
+def test_bfloat16_of_other_devices():
+    assert _machine.has_bfloat16(torch.device("mps"))
+
+
 @pytest.mark.parametrize(
     ("capability", "onednn", "has_instructions", "expected"),
     [
