@@ -219,7 +219,10 @@ def measure_device(device, size):
 
 
 def floors(name, n_images, n_parameters, peaks):
-    """Give the least seconds of an epoch that arithmetic and memory allow."""
+    """Give the seconds of an epoch that arithmetic and memory, without a cache, take.
+
+    Maps and weights of small batches fit into the cache of a large card.
+    """
     kind, batch_size, precision, _, _ = EPOCHS[name]
     first, *others = MULTIPLY_ADDS[kind]
     # Forward, and the gradients of weights and inputs; images have no gradient.

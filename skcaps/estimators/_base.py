@@ -151,7 +151,8 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
         y = _targets.check_same_kind(y, self._multilabel)
         weights = self._check_weights(sample_weight, rows, y)
         encoded = _targets.encode(y, self.classes_, self._multilabel)
-        self.device_ = str(self._device_here())
+        if self.device != getattr(self, "_missing_device", None):
+            self.device_ = str(resolve_device(self.device))
         self._step += 1
         return self._dataset(rows, encoded, weights)
 
@@ -227,6 +228,10 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
             weight_scale=1.0 if tasks is None else 1 / dataset.mean_weight(),
             in_bfloat16=runs_in_bfloat16(device, self.precision),
         )
+        before = getattr(self, "net_", None)
+        if before is not None and before.criterion.options == objective.options:
+            # It may be compiled.
+            objective = before.criterion
         compile_if(self.compile, objective)
         return build_net(
             self.network_,
@@ -278,9 +283,9 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
     def __setstate__(self, state):
         with torch.inference_mode(False):
             super().__setstate__(_state.set_state(state))
-        if "network_" in self.__dict__:
-            self.device_ = str(self._device_here())
-            self._place(self.network_)
+            if "network_" in self.__dict__:
+                self.device_ = str(self._device_here())
+                self._place(self.network_)
 
     def _device_here(self):
         try:
@@ -290,6 +295,7 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
                 f"device={self.device!r} is not here; the classifier runs on the CPU.",
                 stacklevel=4,
             )
+            self._missing_device = self.device
             return torch.device("cpu")
 
 
@@ -305,7 +311,10 @@ def _kept_if_failing(estimator):
     try:
         yield
     except Exception:
-        if not _has_values(network, weights):
+        has_moved = vars(estimator).get("device_") != before.get("device_")
+        if has_moved and "network_" in before:
+            network.to(before["device_"])
+        if has_moved or not _has_values(network, weights):
             network.load_state_dict(weights)
             # Its optimiser has followed the training that failed.
             before.pop("net_", None)

@@ -18,12 +18,12 @@ PRECISIONS = {
     "float64": torch.float64,
 }
 
-# Otherwise all networks together may have as many graphs as one, and the rest are not
-# compiled. An older torch has no such option.
+# By default all networks together may have eight graphs; the rest run uncompiled. An
+# older torch has no such options.
 _COMPILE_OPTIONS = {
-    name: True
-    for name in signature(torch.compile).parameters
-    if name == "isolate_recompiles"
+    name: value
+    for name, value in {"isolate_recompiles": True, "recompile_limit": 32}.items()
+    if name in signature(torch.compile).parameters
 }
 
 

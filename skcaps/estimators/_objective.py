@@ -66,6 +66,7 @@ class Objective(nn.Module):
 
     def __init__(self, loss, *, reconstruction_weight, weight_scale, in_bfloat16):
         super().__init__()
+        self.options = (loss, reconstruction_weight, weight_scale, in_bfloat16)
         self.loss = LOSSES[loss]
         self.reconstruction_weight = reconstruction_weight
         self.weight_scale = weight_scale

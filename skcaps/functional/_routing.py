@@ -65,7 +65,8 @@ def dynamic_routing(
         Treat the coupling as a constant: no gradient flows through the iterations
         before the last. The values do not change; memory and time fall.
     squash : callable, default=squash
-        Maps vectors to vectors of a length below 1. Nothing in it is trained.
+        Maps vectors to vectors of a length below 1. With more than one iteration
+        nothing that it holds gets a gradient.
 
     Returns
     -------
@@ -77,7 +78,7 @@ def dynamic_routing(
     ------
     ValueError
         If `iterations` is below 1, the shapes do not fit together, or `squash` is a
-        module with parameters to train.
+        module whose parameters want gradients.
 
     References
     ----------
@@ -94,9 +95,9 @@ def dynamic_routing(
     """
     if iterations < 1:
         raise ValueError(f"iterations must be at least 1, got {iterations}.")
-    _check_nothing_to_train(squash)
     if iterations == 1:
         return uniform_routing(poses, weight, bias, squash=squash)
+    _check_nothing_to_train(squash)
     _check(poses, weight, bias)
     dtype = torch.promote_types(poses.dtype, weight.dtype)
     with torch.autocast(poses.device.type, enabled=False):
@@ -356,7 +357,8 @@ def _check(
 def _check_nothing_to_train(squash: Squash) -> None:
     """Refuse what `RouteByAgreement` has no gradients for."""
     parameters = squash.parameters() if isinstance(squash, nn.Module) else ()
-    if any(parameter.requires_grad for parameter in parameters):
+    wanted = any(parameter.requires_grad for parameter in parameters)
+    if wanted and torch.is_grad_enabled():
         raise ValueError(
             "squash must have no parameters to train in dynamic routing, which gives "
             f"no gradients of them, got {squash}; freeze them, or take another routing."

@@ -9,7 +9,7 @@ from skcaps.estimators import _base, _machine
 from skcaps.functional import _convolution, _patches, _winograd
 from skcaps.nn import capsnet
 
-from ._small import X, Y, make, make_capsnet
+from ._small import X, Y, make, make_capsnet, weights_of
 
 
 @pytest.mark.filterwarnings("ignore:precision=.bfloat16. was asked for")
@@ -177,12 +177,33 @@ def test_later_trainings_may_move(monkeypatch):
     assert places == [torch.device("cpu", 0)]
 
 
-def test_later_trainings_without_their_device_run_on_the_cpu(monkeypatch):
-    clf = make(warm_start=True).fit(X, Y).set_params(device="cuda")
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_later_trainings_check_their_device(method, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    clf = make(warm_start=True).fit(X, Y).set_params(device="cuda")
+    with pytest.raises(ValueError, match="torch sees no CUDA device"):
+        getattr(clf, method)(X, Y)
     with pytest.warns(UserWarning, match="device='cuda' is not here"):
+        loaded = pickle.loads(pickle.dumps(clf))
+    # It has been said once.
+    assert getattr(loaded, method)(X, Y).device_ == "cpu"
+
+
+def test_failing_after_a_move_restores_everything(monkeypatch):
+    clf = make(warm_start=True).fit(X, Y)
+    before, weights = dict(vars(clf)), weights_of(clf)
+    monkeypatch.setattr(_base, "resolve_device", torch.device)
+
+    def augmentation(images):
+        raise RuntimeError("of the user")
+
+    clf.set_params(device="cpu:0", augmentation=augmentation)
+    with pytest.raises(RuntimeError, match="of the user"):
         clf.fit(X, Y)
-    assert clf.device_ == "cpu"
+    assert clf.device_ == before["device_"]
+    assert clf._step == before["_step"]
+    for name, value in weights_of(clf).items():
+        np.testing.assert_array_equal(value, weights[name])
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])

@@ -336,9 +336,12 @@ def test_squash_with_parameters():
     inputs = inputs["poses"], inputs["weight"]
     own = Squash(3, 3).double()
     message = "squash must have no parameters to train in dynamic routing"
-    for iterations in (1, 2):
-        with pytest.raises(ValueError, match=message):
-            dynamic_routing(*inputs, iterations=iterations, squash=own)
+    with pytest.raises(ValueError, match=message):
+        dynamic_routing(*inputs, iterations=2, squash=own)
+    with torch.no_grad():
+        assert dynamic_routing(*inputs, squash=own).poses.isfinite().all()
+    dynamic_routing(*inputs, iterations=1, squash=own).poses.sum().backward()
+    assert own.weight.grad.any()
     frozen = own.requires_grad_(False)
     assert dynamic_routing(*inputs, squash=frozen).poses.isfinite().all()
 
