@@ -151,6 +151,7 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
         y = _targets.check_same_kind(y, self._multilabel)
         weights = self._check_weights(sample_weight, rows, y)
         encoded = _targets.encode(y, self.classes_, self._multilabel)
+        # Loading has said already where a classifier runs instead.
         if self.device != getattr(self, "_missing_device", None):
             self.device_ = str(resolve_device(self.device))
         self._step += 1

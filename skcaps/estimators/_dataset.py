@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 
 from skcaps.estimators import _inputs, _targets
 from skcaps.estimators._machine import fits_on
-from skcaps.estimators._objective import Batch, LabelPairs
+from skcaps.estimators._objective import Batch, LabelPairs, find_pairs
 
 
 class ImageDataset(torch.utils.data.Dataset):
@@ -107,8 +107,7 @@ class ImageDataset(torch.utils.data.Dataset):
     def _pairs(self, indices) -> LabelPairs | None:
         if self.labels.ndim == 1:
             return None
-        pairs = torch.nonzero(self.labels[indices], as_tuple=True)
-        return LabelPairs(*(self._send(part) for part in pairs))
+        return LabelPairs(*map(self._send, find_pairs(self.labels[indices])))
 
     def _take(self, indices, there) -> torch.Tensor:
         if isinstance(self.rows, torch.Tensor):

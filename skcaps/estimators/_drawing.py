@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from skcaps.estimators import _inputs, _targets
-from skcaps.estimators._objective import LabelPairs, draw_each_label
+from skcaps.estimators._objective import draw_each_label, find_pairs
 from skcaps.estimators._prediction import PREDICTION_BATCH, PredictionMixin
 from skcaps.functional import mask_by_label
 
@@ -148,7 +148,7 @@ class DrawingMixin(PredictionMixin):
             batch = torch.from_numpy(poses[part]).to(device)
             targets = torch.from_numpy(encoded[part]).to(device)
             if self._multilabel:
-                pairs = LabelPairs(*torch.nonzero(targets, as_tuple=True))
+                pairs = find_pairs(targets)
                 unit = draw_each_label(self.network_, batch, pairs).clamp(max=1)
             else:
                 targets = _targets.to_rows(targets, len(self.classes_), batch.dtype)

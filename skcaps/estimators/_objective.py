@@ -29,6 +29,11 @@ class LabelPairs(NamedTuple):
     labels: Tensor
 
 
+def find_pairs(targets: Tensor) -> LabelPairs:
+    """Name the labels of samples from an indicator (batch, n_classes)."""
+    return LabelPairs(*torch.nonzero(targets, as_tuple=True))
+
+
 class Batch(NamedTuple):
     """One batch on the training device.
 
@@ -66,11 +71,16 @@ class Objective(nn.Module):
 
     def __init__(self, loss, *, reconstruction_weight, weight_scale, in_bfloat16):
         super().__init__()
-        self.options = (loss, reconstruction_weight, weight_scale, in_bfloat16)
         self.loss = LOSSES[loss]
         self.reconstruction_weight = reconstruction_weight
         self.weight_scale = weight_scale
         self.in_bfloat16 = in_bfloat16
+
+    @property
+    def options(self) -> tuple[object, ...]:
+        """All that distinguishes it from another objective."""
+        weights = (self.reconstruction_weight, self.weight_scale)
+        return (self.loss, *weights, self.in_bfloat16)
 
     def forward(self, network: CapsuleNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
         """Give the loss and the capsule lengths (batch, n_classes)."""

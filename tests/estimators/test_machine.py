@@ -191,8 +191,12 @@ def test_later_trainings_check_their_device(method, monkeypatch):
 
 def test_failing_after_a_move_restores_everything(monkeypatch):
     clf = make(warm_start=True).fit(X, Y)
-    before, weights = dict(vars(clf)), weights_of(clf)
+    step, weights, moves = clf._step, weights_of(clf), []
     monkeypatch.setattr(_base, "resolve_device", torch.device)
+    network = clf.network_
+    monkeypatch.setattr(
+        network, "to", lambda device: moves.append(str(device)) or network
+    )
 
     def augmentation(images):
         raise RuntimeError("of the user")
@@ -200,17 +204,29 @@ def test_failing_after_a_move_restores_everything(monkeypatch):
     clf.set_params(device="cpu:0", augmentation=augmentation)
     with pytest.raises(RuntimeError, match="of the user"):
         clf.fit(X, Y)
-    assert clf.device_ == before["device_"]
-    assert clf._step == before["_step"]
+    assert moves[0] == "cpu:0"
+    assert moves[-1] == clf.device_ == "cpu"
+    assert clf._step == step
+    # Its optimiser is on the other device.
+    assert not hasattr(clf, "net_")
     for name, value in weights_of(clf).items():
         np.testing.assert_array_equal(value, weights[name])
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
-def test_trains_in_inference_mode(method):
+def test_trains_in_inference_mode(method, monkeypatch):
+    original = _machine.place
+
+    def place(network, *args):
+        # As if the device were another: moving copies.
+        network._apply(torch.clone)
+        original(network, *args)
+
+    monkeypatch.setattr(_base, "place", place)
     with torch.inference_mode():
         clf = make(warm_start=True).fit(X, Y)
         loaded = pickle.loads(pickle.dumps(clf))
+    assert not any(p.is_inference() for p in loaded.network_.parameters())
     getattr(clf, method)(X, Y)
     assert clf.n_epochs_ == 2
     assert getattr(loaded, method)(X, Y).n_epochs_ == 2
