@@ -162,6 +162,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         image_shape="auto",
         learning_rate=2e-3,
         learning_rate_decay="auto",
+        learning_rate_warmup=0,
         batch_size=64,
         max_epochs=10,
         augmentation=None,
@@ -176,6 +177,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.image_shape = image_shape
         self.learning_rate = learning_rate
         self.learning_rate_decay = learning_rate_decay
+        self.learning_rate_warmup = learning_rate_warmup
         self.batch_size = batch_size
         self.max_epochs = max_epochs
         self.augmentation = augmentation
@@ -220,7 +222,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
                 CrossEntropy(self.is_multilabel_, self.precision),
                 self.get_params(deep=False),
                 device=device,
-                n_batches=math.ceil(len(dataset) / self.batch_size),
+                batch_size=self.batch_size,
+                n_images=len(dataset),
                 valid=None,
                 tasks=EpochTasks(self, None),
             )

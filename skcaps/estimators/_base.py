@@ -18,8 +18,10 @@ from skcaps.estimators._callbacks import (
     fit_task,
     with_callbacks,
 )
-from skcaps.estimators._dataset import ImageDataset
+from skcaps.estimators._convergence import warn_if_nothing_learned
+from skcaps.estimators._dataset import ImageDataset, find_batch_size
 from skcaps.estimators._drawing import DrawingMixin
+from skcaps.estimators._initialization import INITIALIZATIONS
 from skcaps.estimators._machine import (
     PRECISIONS,
     compile_if,
@@ -32,7 +34,10 @@ from skcaps.estimators._machine import (
 )
 from skcaps.estimators._objective import Objective
 from skcaps.estimators._training import build_net
-from skcaps.nn import CapsuleNetwork
+from skcaps.nn import CapsuleNetwork, calibrate
+
+# Enough for means of whole layers, and as few as a training step takes.
+_CALIBRATION_IMAGES = 64
 
 
 class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
@@ -71,6 +76,12 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
             becomes infinite or NaN.
         TypeError
             If `X` is sparse or a torch Dataset.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If all capsule lengths end alike, or the training images are classified no
+            better than by the most frequent class.
         """
         self._validate_params()
         with _kept_if_failing(self), torch.inference_mode(False):
@@ -80,6 +91,9 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
                 dataset = self._start_with(X, y, sample_weight)
             with self._random_state(), fit_task(self, self.max_epochs) as context:
                 self._train_by_schedule(dataset, EpochTasks(self, context))
+                warn_if_nothing_learned(
+                    self.network_, self.net_.criterion_, dataset, self.learning_rate
+                )
         return self
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -89,8 +103,7 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features), (n_samples, height, width) or \
                 (n_samples, channels, height, width)
-            Images; the first call decides the layout and, unless they are uint8, the
-            range of values.
+            Images; the first call decides the layout and the range of values.
         y : array-like of shape (n_samples,) or (n_samples, n_classes)
             Labels or indicator.
         classes : array-like of shape (n_classes,), default=None
@@ -141,8 +154,9 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
         self.device_ = str(device)
         self._seed, self._step = draw_seed(self.random_state), 0
         self.history_, self.n_epochs_ = [], 0
-        self._build_network()
-        return self._dataset(rows, encoded, weights)
+        dataset = self._dataset(rows, encoded, weights)
+        self._build_network(dataset)
+        return dataset
 
     def _continue_with(self, X, y, sample_weight):
         """Check later data and parameters against what the first decided."""
@@ -173,7 +187,7 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
                 "the classifier to begin anew."
             )
 
-    def _build_network(self):
+    def _build_network(self, dataset):
         self._architecture = {
             **self._describe_architecture(),
             "image_shape": self.image_shape_,
@@ -181,8 +195,11 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
         }
         with self._random_state():
             network = _state.build_network(self._architecture)
+            self._place(network.to(dtype=PRECISIONS[self.precision]))
+            if INITIALIZATIONS[self.initialization](**self._architecture):
+                batch = dataset.sample(_CALIBRATION_IMAGES)
+                calibrate(network, batch.images, batch.targets, batch.sample_weight)
         self._step += 1
-        self._place(network.to(dtype=PRECISIONS[self.precision]))
         self.n_parameters_ = sum(
             p.numel() for p in self.network_.parameters() if p.requires_grad
         )
@@ -239,7 +256,8 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
             objective,
             self.get_params(deep=False),
             device=device,
-            n_batches=-(-len(dataset) // self.batch_size),
+            batch_size=find_batch_size(self.batch_size, len(dataset)),
+            n_images=len(dataset),
             valid=valid,
             tasks=tasks,
         )

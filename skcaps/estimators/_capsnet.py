@@ -45,15 +45,25 @@ class CapsNetClassifier(BaseCapsuleClassifier):
         What draws images from poses.
     reconstruction_weight : float, default=0.0005
         Factor of the summed squared error of an image, values from 0 to 1.
+    initialization : {"auto", "calibrated", "paper"}, default="auto"
+        Initial weights: "paper" draws them as the code released with the paper does;
+        "calibrated" then scales them so that, on some training images, all capsules
+        have lengths far from 0 and from 1 (see `skcaps.nn.calibrate`). "auto" is
+        "calibrated" here: images need not be as bright as MNIST's.
     loss : {"margin", "spread", "cross_entropy"}, default="margin"
         Loss on the lengths of the class capsules.
     learning_rate : float, default=2e-3
         Step size of Adam at the start.
     learning_rate_decay : "auto" or float, default="auto"
         Factor of the learning rate for each epoch, applied smoothly after every batch.
-        "auto" ends at a hundredth of `learning_rate` after `max_epochs`.
-    batch_size : int, default=32
-        Largest number of images in a training step.
+        "auto" ends at a hundredth of `learning_rate` after `max_epochs`, or, where
+        these are fewer than 1,000 steps, at ten over their number, but at most a tenth.
+    learning_rate_warmup : int, default=20
+        Number of first steps in which the rate grows to what it is set to. It begins
+        anew with the optimiser: in every `fit`, not in every `partial_fit`.
+    batch_size : int or "auto", default=32
+        Largest number of images in a training step; "auto" is a 64th of the training
+        images, but from 16 to 64.
     max_epochs : int, default=20
         Passes over the training images.
     early_stopping : bool, default=False
@@ -103,8 +113,8 @@ class CapsNetClassifier(BaseCapsuleClassifier):
     image_shape_ : tuple of int
         ``(channels, height, width)``.
     input_range_ : tuple of float
-        Values that become 0 and 1 inside the network: (0, 255) for uint8, else the
-        smallest and largest training value.
+        Values that become 0 and 1 inside the network: (0, 255) for uint8 that reach
+        128, else the smallest and largest training value.
     n_epochs_ : int
         Epochs trained.
     history_ : list of dict
@@ -164,9 +174,11 @@ class CapsNetClassifier(BaseCapsuleClassifier):
         stem="paper",
         decoder="dense",
         reconstruction_weight=0.0005,
+        initialization="auto",
         loss="margin",
         learning_rate=2e-3,
         learning_rate_decay="auto",
+        learning_rate_warmup=20,
         batch_size=32,
         max_epochs=20,
         early_stopping=False,
@@ -195,9 +207,11 @@ class CapsNetClassifier(BaseCapsuleClassifier):
         self.stem = stem
         self.decoder = decoder
         self.reconstruction_weight = reconstruction_weight
+        self.initialization = initialization
         self.loss = loss
         self.learning_rate = learning_rate
         self.learning_rate_decay = learning_rate_decay
+        self.learning_rate_warmup = learning_rate_warmup
         self.batch_size = batch_size
         self.max_epochs = max_epochs
         self.early_stopping = early_stopping

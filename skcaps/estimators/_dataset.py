@@ -13,6 +13,10 @@ from skcaps.estimators import _inputs, _targets
 from skcaps.estimators._machine import fits_on
 from skcaps.estimators._objective import Batch, LabelPairs, find_pairs
 
+# With batch_size="auto" an epoch has so many batches, of sizes between these.
+_AUTO_BATCHES = 64
+_SMALLEST_AUTO, _LARGEST_AUTO = 16, 64
+
 
 class ImageDataset(torch.utils.data.Dataset):
     """Rows, encoded labels and weights, handed out in whole batches.
@@ -94,6 +98,13 @@ class ImageDataset(torch.utils.data.Dataset):
             return 1.0
         return float(self.sample_weight[self.indices].double().mean())
 
+    def sample(self, n_samples) -> Batch:
+        """Draw a batch of at most `n_samples`, only of those that count."""
+        positions = torch.arange(len(self))
+        if self.sample_weight is not None:
+            positions = positions[self.sample_weight[self.indices].cpu() > 0]
+        return self.batch(positions[torch.randperm(len(positions))[:n_samples]])
+
     def batch(self, positions) -> Batch:
         """Make a batch of the samples at some positions, a tensor on the CPU."""
         indices = self.indices[positions]
@@ -119,6 +130,13 @@ class ImageDataset(torch.utils.data.Dataset):
         if self.device.type == "cuda":
             values = values.pin_memory()
         return values.to(self.device, non_blocking=True)
+
+
+def find_batch_size(batch_size, n_samples) -> int:
+    """Return the largest size of a batch; "auto" lets small sets have enough steps."""
+    if batch_size != "auto":
+        return batch_size
+    return min(max(n_samples // _AUTO_BATCHES, _SMALLEST_AUTO), _LARGEST_AUTO)
 
 
 class BatchIterator:

@@ -18,6 +18,8 @@ from sklearn.utils.validation import (
 _MOST_CHANNELS = 4
 # Of rows that are moved to a device at a time.
 _MOVED_BYTES = 64 << 20
+# uint8 images that reach this value may reach 255.
+_BRIGHT = 128
 _TENSOR_DTYPES = (np.uint8, np.float16, np.float32, np.float64)
 
 
@@ -121,17 +123,19 @@ def check_weights(sample_weight, rows):
 def input_range(rows, sample_weight=None) -> tuple[float, float]:
     """Give the values that become 0 and 1 inside the network.
 
-    (0, 255) for uint8, else the smallest and largest training value of a sample that
-    counts.
+    (0, 255) for uint8 of which a value is at least 128, else the smallest and largest
+    training value, of the samples that count: masks and images of few grey levels are
+    often uint8 too.
     """
-    if rows.dtype == np.uint8:
+    chosen = {}
+    if sample_weight is not None and not sample_weight.all():
+        counts = sample_weight > 0
+        # Taking the rows out would copy them, also those on disk.
+        chosen = {"where": counts[:, None], "initial": rows[counts.argmax(), 0]}
+    low, high = float(rows.min(**chosen)), float(rows.max(**chosen))
+    if rows.dtype == np.uint8 and high >= _BRIGHT:
         return 0.0, 255.0
-    if sample_weight is None or sample_weight.all():
-        return float(rows.min()), float(rows.max())
-    counts = sample_weight > 0
-    # Taking the rows out would copy them, also those on disk.
-    chosen = {"where": counts[:, None], "initial": rows[counts.argmax(), 0]}
-    return float(rows.min(**chosen)), float(rows.max(**chosen))
+    return low, high
 
 
 def to_unit(rows: torch.Tensor, bounds: tuple[float, float]) -> torch.Tensor:

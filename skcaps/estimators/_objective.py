@@ -101,9 +101,13 @@ class Objective(nn.Module):
 
     def accuracy(self, found: Tensor, batch: Batch) -> Tensor:
         """Share of samples whose label, or whole set of labels, is found."""
+        return self.is_right(found, batch).float().mean()
+
+    def is_right(self, found: Tensor, batch: Batch) -> Tensor:
+        """Return for which samples the label, or the whole set of labels, is found."""
         if batch.pairs is None:
-            return (found.argmax(1) == batch.targets.argmax(1)).float().mean()
-        return ((found > 0.5) == batch.targets.bool()).all(1).float().mean()
+            return found.argmax(1) == batch.targets.argmax(1)
+        return ((found > 0.5) == batch.targets.bool()).all(1)
 
 
 def _draw(network: CapsuleNetwork, poses: Tensor, batch: Batch) -> Tensor:

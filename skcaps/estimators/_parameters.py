@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skcaps.estimators._initialization import INITIALIZATIONS
 from skcaps.estimators._machine import PRECISIONS
 from skcaps.functional import AUGMENTATIONS, LOSSES, ROUTINGS
 from skcaps.nn import DECODERS
@@ -26,13 +27,15 @@ COMMON_CONSTRAINTS = {
     "stem": [StrOptions({"paper"}), torch.nn.Module],
     "decoder": [StrOptions(set(DECODERS)), None],
     "reconstruction_weight": [_NOT_NEGATIVE],
+    "initialization": [StrOptions(set(INITIALIZATIONS))],
     "loss": [StrOptions(set(LOSSES))],
     "learning_rate": [_POSITIVE],
     "learning_rate_decay": [
         StrOptions({"auto"}),
         Interval(Real, 0, 1, closed="right"),
     ],
-    "batch_size": [_POSITIVE_INTEGER],
+    "learning_rate_warmup": [Interval(Integral, 0, None, closed="left")],
+    "batch_size": [StrOptions({"auto"}), _POSITIVE_INTEGER],
     "max_epochs": [_POSITIVE_INTEGER],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],

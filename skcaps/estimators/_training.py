@@ -17,8 +17,6 @@ from skcaps.estimators._dataset import BatchIterator
 from skcaps.estimators._optimizer import Adam
 from skcaps.functional import AUGMENTATIONS
 
-# With learning_rate_decay="auto" the rate ends at this share of where it started.
-_AUTO_DECAY = 0.01
 _SECONDS_BETWEEN_LOSSES = 1.0
 
 
@@ -222,7 +220,7 @@ class EpochReport(Callback):
         self.tasks.end()
 
 
-def build_net(network, objective, params, *, device, n_batches, valid, tasks):
+def build_net(network, objective, params, *, device, batch_size, n_images, valid, tasks):
     """Make the skorch net that trains a network as an estimator's parameters say.
 
     Parameters
@@ -232,8 +230,10 @@ def build_net(network, objective, params, *, device, n_batches, valid, tasks):
     params : dict
         The estimator's parameters.
     device : torch.device
-    n_batches : int
-        Training batches in an epoch.
+    batch_size : int
+        Largest number of images in a batch.
+    n_images : int
+        Training images in an epoch.
     valid : ImageDataset or None
         The held-out part.
     tasks : EpochTasks or None
@@ -247,6 +247,7 @@ def build_net(network, objective, params, *, device, n_batches, valid, tasks):
     callbacks = [FiniteLoss(), *[Progress()] * bool(params["verbose"])]
     callbacks += check_callbacks(params["callbacks"])
     if tasks is not None:
+        n_batches = math.ceil(n_images / batch_size)
         callbacks += [_decay(params, n_batches), EpochReport(tasks)]
         callbacks += _stopping(params, valid)
     net = CapsuleNet(
@@ -254,9 +255,10 @@ def build_net(network, objective, params, *, device, n_batches, valid, tasks):
         objective,
         optimizer=Adam,
         optimizer__fused=True,
+        optimizer__warmup_steps=params["learning_rate_warmup"],
         lr=params["learning_rate"],
         max_epochs=params["max_epochs"],
-        batch_size=params["batch_size"],
+        batch_size=batch_size,
         train_split=None if valid is None else predefined_split(valid),
         callbacks=callbacks,
         augmentation=_augmentation(params),
@@ -300,15 +302,24 @@ def _augmentation(params):
 
 def _decay(params, n_batches):
     """Lower the rate after every batch, by `learning_rate_decay` in an epoch."""
-    decay = params["learning_rate_decay"]
+    decay, max_epochs = params["learning_rate_decay"], params["max_epochs"]
     if decay == "auto":
-        decay = _AUTO_DECAY ** (1 / params["max_epochs"])
+        decay = _last_share(max_epochs * n_batches) ** (1 / max_epochs)
     return LRScheduler(
         "ExponentialLR",
         gamma=decay ** (1 / n_batches),
         step_every="batch",
         event_name=None,
     )
+
+
+def _last_share(n_steps):
+    """Return the share of its start at which the rate ends by itself.
+
+    A rate that falls to a hundredth within tens of steps falls before anything is
+    learned.
+    """
+    return min(max(10 / n_steps, 0.01), 0.1)
 
 
 def _stopping(params, valid):

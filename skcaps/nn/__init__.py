@@ -1,5 +1,6 @@
 """Modules: parameters, and one call down to `skcaps.functional`."""
 
+from skcaps.nn._calibration import calibrate
 from skcaps.nn._capsules import CapsuleLayer
 from skcaps.nn._convolution import ProductConv2d
 from skcaps.nn._decoders import DECODERS, ConvDecoder, DenseDecoder
@@ -15,7 +16,12 @@ from skcaps.nn._initialization import (
     he_normal_,
     truncated_normal_,
 )
-from skcaps.nn._networks import CapsuleNetwork, capsnet, efficient_capsnet
+from skcaps.nn._networks import (
+    CapsuleNetwork,
+    capsnet,
+    efficient_capsnet,
+    is_published_efficient,
+)
 from skcaps.nn._norm import BatchNorm, InstanceNorm
 from skcaps.nn._primary import DepthwisePrimaryCapsules, PrimaryCapsules
 from skcaps.nn._stems import (
@@ -41,6 +47,7 @@ __all__ = [
     "InstanceNorm",
     "PrimaryCapsules",
     "ProductConv2d",
+    "calibrate",
     "capsnet",
     "capsnet_geometry",
     "efficient_capsnet",
@@ -48,6 +55,7 @@ __all__ = [
     "glorot_normal_",
     "glorot_uniform_",
     "he_normal_",
+    "is_published_efficient",
     "primary_geometry",
     "truncated_normal_",
 ]

@@ -16,6 +16,9 @@ from skcaps.nn._initialization import (
     truncated_normal_,
 )
 
+# What the pose has to pass through: the paper's 8x8.
+_FEWEST_SEEDS = 64
+
 _Layers = Sequence[nn.Linear | nn.Conv2d]
 
 
@@ -85,7 +88,8 @@ class ConvDecoder(nn.Module):
     """Convolutions and upsamplings that draw an image from masked poses.
 
     A small seed map is enlarged three times; the result is cut to the image's size. For
-    48x48 images this is Efficient-CapsNet's decoder for smallNORB, layer by layer.
+    48x48 images this is Efficient-CapsNet's decoder for smallNORB, layer by layer. For
+    smaller ones the seed has more maps, so that it holds as many numbers as there.
 
     Parameters
     ----------
@@ -129,9 +133,11 @@ class ConvDecoder(nn.Module):
         channels, height, width = image_shape
         self.image_shape = image_shape
         # Three doublings and four unpadded 3x3 convolutions make 8 s - 16 of s.
-        self.seed_shape = (1, -(-(height + 16) // 8), -(-(width + 16) // 8))
-        self.seed = nn.Linear(n_inputs, self.seed_shape[1] * self.seed_shape[2])
-        widths = (1, 64, 128, 128, channels)
+        rows, columns = -(-(height + 16) // 8), -(-(width + 16) // 8)
+        maps = -(-_FEWEST_SEEDS // (rows * columns))
+        self.seed_shape = (maps, rows, columns)
+        self.seed = nn.Linear(n_inputs, maps * rows * columns)
+        widths = (maps, 64, 128, 128, channels)
         convs = [nn.Conv2d(n_in, n_out, 3) for n_in, n_out in pairwise(widths)]
         initialize((self.seed, *convs))
         self.convs = nn.ModuleList(convs)

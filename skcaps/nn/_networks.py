@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from inspect import signature
 from itertools import pairwise
 from numbers import Integral
 from typing import Any
@@ -25,6 +26,13 @@ from skcaps.nn._primary import DepthwisePrimaryCapsules, PrimaryCapsules
 from skcaps.nn._stems import CapsNetStem, CustomStem, EfficientCapsNetStem
 
 ImageShape = tuple[int, int, int]
+
+# The decoder of each of the Efficient-CapsNet paper's networks.
+_EFFICIENT_DECODERS = {
+    ((1, 28, 28), 10): "dense",
+    ((1, 36, 36), 10): "dense",
+    ((2, 48, 48), 5): "conv",
+}
 
 # CapsNet's first map of so many images takes 26 MB. A whole batch's would be by far the
 # largest tensor, in training its gradient too, and the C library hands memory blocks
@@ -336,6 +344,64 @@ def efficient_capsnet(
     return CapsuleNetwork(trunk, primary, layers, head)
 
 
+def is_published_efficient(
+    image_shape: ImageShape, n_classes: int, **options: Any
+) -> bool:
+    """Return whether `efficient_capsnet` builds one of its paper's own networks.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(channels, height, width)``.
+    n_classes : int
+        Number of class capsules.
+    **options
+        As for `efficient_capsnet`.
+
+    Returns
+    -------
+    is_published : bool
+        True for the networks of MNIST, MultiMNIST and smallNORB, with the decoder that
+        the paper gives them or none.
+
+    References
+    ----------
+    Mazzia, Salvetti, Chiaberge (2021), section 3.1.
+
+    Examples
+    --------
+    >>> from skcaps.nn import is_published_efficient
+    >>> is_published_efficient((1, 28, 28), 10)
+    True
+    >>> is_published_efficient((1, 28, 28), 10, hidden_capsules=((16, 8),))
+    False
+    """
+    defaults = _defaults(efficient_capsnet)
+    chosen = {**defaults, **options}
+    decoder = _EFFICIENT_DECODERS.get((tuple(image_shape), n_classes))
+    if decoder is None or chosen.pop("decoder") not in (decoder, None):
+        return False
+    # Only dynamic routing has iterations.
+    ignored = ("decoder", "routing_iterations")
+    return all(
+        _same(value, defaults[name])
+        for name, value in chosen.items()
+        if name not in ignored
+    )
+
+
+def _defaults(builder: Callable[..., CapsuleNetwork]) -> dict[str, Any]:
+    parameters = signature(builder).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Compare options; those that are sequences may be lists."""
+    if isinstance(default, tuple) and isinstance(value, Sequence):
+        return tuple(value) == default
+    return bool(type(value) is type(default) and value == default)
+
+
 def _capsule_layers(
     primary: PrimaryCapsules | DepthwisePrimaryCapsules,
     hidden: Sequence[tuple[int, int]],
@@ -364,14 +430,16 @@ def _keras_he_std(in_caps: int, in_dim: int, out_caps: int) -> float:
 
 
 def _decoder(
-    name: str | None, n_inputs: int, image_shape: ImageShape, initialization: str
+    name: str | None, n_inputs: int, image_shape: ImageShape, dense: str
 ) -> nn.Module | None:
+    """Build a decoder; the convolutional one belongs to one paper only."""
     if name is None:
         return None
     if name not in DECODERS:
         raise ValueError(
             f"decoder must be one of {sorted(DECODERS)} or None, got {name!r}."
         )
+    initialization = {"dense": dense, "conv": "variance_scaling"}[name]
     return DECODERS[name](n_inputs, image_shape, initialization=initialization)
 
 

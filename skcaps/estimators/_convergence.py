@@ -1,0 +1,65 @@
+"""Whether a training has taught the network anything."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+
+from skcaps.functional import lengths
+
+_IMAGES = 128
+# Of the lengths of a class capsule over all images; one that has learned has tenths.
+_ALIKE = 0.01
+
+
+@torch.no_grad()
+def warn_if_nothing_learned(network, objective, dataset, learning_rate):
+    """Warn if lengths are alike, or no better than the most frequent class.
+
+    Parameters
+    ----------
+    network : CapsuleNetwork
+        In evaluation.
+    objective : Objective
+    dataset : ImageDataset
+        What was trained on; some of it is looked at, drawn at random.
+    learning_rate : float
+        Named in the message.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Once, with what to try.
+    """
+    batch = dataset.sample(_IMAGES)
+    found = lengths(network(batch.images).poses)
+    fault = _find_fault(found, objective.is_right(found, batch), batch)
+    if fault:
+        warnings.warn(
+            f"The network has learned nothing: {fault}. Try more max_epochs or a "
+            f"learning_rate below {learning_rate:g}, and look whether X tells the "
+            "classes apart.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
+
+
+def _find_fault(found, is_right, batch) -> str | None:
+    n_images = len(found)
+    if n_images > 1 and found.std(dim=0).max() < _ALIKE:
+        return f"the capsule lengths are alike for all of {n_images} training images"
+    weight = batch.sample_weight
+    if weight is None:
+        weight = torch.ones_like(found[:, 0])
+    right = float(weight @ is_right.to(weight.dtype) / weight.sum())
+    kinds = torch.unique(batch.targets, dim=0, return_inverse=True)[1]
+    share = float(torch.bincount(kinds, weight).max() / weight.sum())
+    # Where all are of one kind, nothing is better.
+    if right <= share < 1:
+        return (
+            f"it is right for {right:.0%} of {n_images} training images, and the most "
+            f"frequent labels are those of {share:.0%}"
+        )
+    return None
