@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from skcaps.estimators import _inputs, _targets
 from skcaps.estimators._callbacks import EpochTasks
-from skcaps.estimators._dataset import ImageDataset
+from skcaps.estimators._dataset import ImageDataset, find_batch_size
 from skcaps.estimators._machine import (
     PRECISIONS,
     autocast,
@@ -163,7 +163,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         learning_rate=2e-3,
         learning_rate_decay="auto",
         learning_rate_warmup=0,
-        batch_size=64,
+        batch_size="auto",
         max_epochs=10,
         augmentation=None,
         callbacks=None,
@@ -222,7 +222,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
                 CrossEntropy(self.is_multilabel_, self.precision),
                 self.get_params(deep=False),
                 device=device,
-                batch_size=self.batch_size,
+                batch_size=find_batch_size(self.batch_size, len(dataset)),
                 n_images=len(dataset),
                 valid=None,
                 tasks=EpochTasks(self, None),

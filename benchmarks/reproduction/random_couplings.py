@@ -11,8 +11,8 @@ class RandomCouplingsClassifier(CapsNetClassifier):
     It is the learned routing, with its prior drawn at random and left out of training.
     """
 
-    def _build_network(self):
-        super()._build_network()
+    def _build_network(self, dataset):
+        super()._build_network(dataset)
         prior = self.network_.layers[-1].prior
         with self._random_state(), torch.no_grad():
             # Drawn on the CPU, so that every device has the same couplings.

@@ -220,7 +220,9 @@ class EpochReport(Callback):
         self.tasks.end()
 
 
-def build_net(network, objective, params, *, device, batch_size, n_images, valid, tasks):
+def build_net(
+    network, objective, params, *, device, batch_size, n_images, valid, tasks
+):
     """Make the skorch net that trains a network as an estimator's parameters say.
 
     Parameters

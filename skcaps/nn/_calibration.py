@@ -84,6 +84,8 @@ def calibrate(
     >>> round(lengths(network(images).poses).mean().item(), 1)
     0.1
     """
+    # Images whose channels come last would be added up in another order.
+    images = images.contiguous()
     weight = torch.ones_like(images[:, 0, 0, 0])
     if sample_weight is not None:
         weight = sample_weight.to(weight.dtype)
@@ -132,7 +134,7 @@ def _(
 
 @_calibrate.register
 def _(layer: CapsuleLayer, inputs: Tensor, weight: Tensor) -> None:
-    # By any other coupling a large weight may make one parent long and all others short.
+    # By another coupling large weights may make one parent long, all others short.
     def measure() -> float:
         squash = SQUASHES[layer.squash]
         routed = uniform_routing(inputs, layer.weight, bias=layer.bias, squash=squash)

@@ -378,7 +378,8 @@ def is_published_efficient(
     """
     defaults = _defaults(efficient_capsnet)
     chosen = {**defaults, **options}
-    decoder = _EFFICIENT_DECODERS.get((tuple(image_shape), n_classes))
+    channels, height, width = image_shape
+    decoder = _EFFICIENT_DECODERS.get(((channels, height, width), n_classes))
     if decoder is None or chosen.pop("decoder") not in (decoder, None):
         return False
     # Only dynamic routing has iterations.

@@ -83,7 +83,7 @@ def test_predictions_do_not_depend_on_the_other_images():
 def test_the_rate_falls_as_that_of_the_capsule_networks():
     history = make(max_epochs=4, learning_rate=0.1).fit(X, Y).history_
     rates = [row["learning_rate"] for row in history]
-    np.testing.assert_allclose(rates, [0.1 * 0.01 ** (n / 4) for n in range(4)])
+    np.testing.assert_allclose(rates, [0.1 * 0.1 ** (n / 4) for n in range(4)])
 
 
 def test_the_loss_is_the_cross_entropy():

@@ -7,6 +7,7 @@ import torch
 from sklearn.utils._param_validation import InvalidParameterError
 from skorch.callbacks import Callback
 
+from skcaps.estimators._dataset import find_batch_size
 from skcaps.functional import AUGMENTATIONS
 
 from ._small import X, Y, assert_same_weights, differ, make, make_capsnet, weights_of
@@ -90,14 +91,61 @@ def test_history():
     }
     assert all(0 <= row["train_accuracy"] <= 1 for row in clf.history_)
     rates = [row["learning_rate"] for row in clf.history_]
-    # A hundredth after the last epoch; these are the rates at the start of each.
-    np.testing.assert_allclose(rates, 2e-3 * 0.01 ** (np.arange(3) / 3))
+    # These are the rates at the start of each epoch; in all there are 18 steps.
+    np.testing.assert_allclose(rates, 2e-3 * 0.1 ** (np.arange(3) / 3))
     assert clf.n_parameters_ == sum(p.numel() for p in clf.network_.parameters())
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "share"), [(1, 0.01), (2, 10 / 900), (9, 10 / 200), (90, 0.1)]
+)
+def test_rate_falls_less_in_few_steps(batch_size, share):
+    # 90 images, 20 epochs; one of them is enough to see the rate fall.
+    clf = make_capsnet(max_epochs=20, batch_size=batch_size, callbacks=[StopAt(2)])
+    rates = [row["learning_rate"] for row in clf.fit(X, Y).history_]
+    np.testing.assert_allclose(rates, [2e-3, 2e-3 * share ** (1 / 20)])
+
+
+@pytest.mark.parametrize(
+    ("n_images", "expected"), [(1, 16), (1000, 16), (1500, 23), (5000, 64)]
+)
+def test_auto_batches_leave_small_sets_enough_steps(n_images, expected):
+    assert find_batch_size("auto", n_images) == expected
+    assert find_batch_size(7, n_images) == 7
+
+
+def test_auto_batches_are_those_of_training():
+    assert_same_weights(
+        make(batch_size="auto").fit(X, Y), make(batch_size=16).fit(X, Y)
+    )
+
+
+def test_warm_up_begins_with_the_optimiser():
+    """Not with every call: `partial_fit` goes on where the last one was."""
+    clf = make(learning_rate_warmup=9, learning_rate=1e-3)
+    clf.partial_fit(X, Y, classes=np.unique(Y)).partial_fit(X, Y)
+    optimizer = clf.net_.optimizer_
+    assert (optimizer.n_steps, optimizer.warmup_steps) == (12, 9)
+    assert (
+        clf.set_params(learning_rate_warmup=3).partial_fit(X, Y).net_ is not optimizer
+    )
+    assert clf.net_.optimizer_.n_steps == 6
 
 
 def test_learning_rate_may_stay():
     clf = make(max_epochs=2, learning_rate_decay=1.0).fit(X, Y)
     assert [row["learning_rate"] for row in clf.history_] == [2e-3, 2e-3]
+
+
+class StopAt(Callback):
+    """End the training after some epochs."""
+
+    def __init__(self, n_epochs):
+        self.n_epochs = n_epochs
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == self.n_epochs:
+            raise KeyboardInterrupt
 
 
 class KeepWeights(Callback):

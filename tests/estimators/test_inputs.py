@@ -79,9 +79,20 @@ def test_rows_that_are_no_square_are_one_pixel_high():
     assert clf.image_shape_ == (1, 1, 20)
 
 
-def test_uint8_has_a_fixed_range():
-    clf = make().fit((X * 10).astype(np.uint8), Y)
-    assert clf.input_range_ == (0.0, 255.0)
+@pytest.mark.parametrize(
+    ("factor", "expected"),
+    [(8, (0, 255)), (7, (0, 112)), (1, (0, 16)), (1 / 16, (0, 1))],
+    ids=["photographs", "dim", "4 bits", "masks"],
+)
+def test_uint8_has_a_fixed_range_where_it_is_used(factor, expected):
+    clf = make().fit((X * factor).astype(np.uint8), Y)
+    assert clf.input_range_ == expected
+
+
+def test_an_image_that_does_not_count_does_not_make_uint8_bright():
+    images = X.astype(np.uint8)
+    images[3] = 255
+    assert make().fit(images, Y, np.arange(len(X)) != 3).input_range_ == (0.0, 16.0)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int16])

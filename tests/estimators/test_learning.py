@@ -90,9 +90,9 @@ def test_published_efficient_capsnet_keeps_the_papers_values():
     options = {"max_epochs": 1, "learning_rate": 1e-30, "random_state": 0}
     by_default = EfficientCapsNetClassifier(**options).fit(X, y)
     papers = EfficientCapsNetClassifier(initialization="paper", **options).fit(X, y)
-    calibrated = EfficientCapsNetClassifier(
-        initialization="calibrated", **options
-    ).fit(X, y)
+    calibrated = EfficientCapsNetClassifier(initialization="calibrated", **options).fit(
+        X, y
+    )
     weight = by_default.network_.layers[0].weight
     assert torch.equal(weight, papers.network_.layers[0].weight)
     assert not torch.equal(weight, calibrated.network_.layers[0].weight)

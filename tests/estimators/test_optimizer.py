@@ -48,6 +48,34 @@ def test_steps_are_those_of_torch(fused):
     assert str(state) == str(expected_state)
 
 
+def test_first_steps_grow():
+    """Adam moves a weight of constant gradient by the rate itself."""
+    weight = torch.zeros(1, requires_grad=True)
+    optimizer = Adam([weight], lr=0.1, warmup_steps=4)
+    found = []
+    for _ in range(6):
+        before = weight.item()
+        optimizer.zero_grad()
+        weight.sum().backward()
+        optimizer.step()
+        found.append(before - weight.item())
+        assert optimizer.param_groups[0]["lr"] == 0.1
+    expected = [0.025, 0.05, 0.075, 0.1, 0.1, 0.1]
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_rate_is_given_back_after_an_error():
+    weight = torch.zeros(1, requires_grad=True)
+    optimizer = Adam([weight], lr=0.1, warmup_steps=4)
+
+    def fail():
+        raise RuntimeError("no loss")
+
+    with pytest.raises(RuntimeError, match="no loss"):
+        optimizer.step(fail)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
 def test_what_is_replaced_is_wrapped_by_torch():
     # Where nothing is wrapped any more, this class has lost its use.
     for name in ("add_param_group", "step"):
