@@ -16,6 +16,8 @@ from skcaps.estimators._objective import Batch, LabelPairs, find_pairs
 # With batch_size="auto" an epoch has so many batches, of sizes between these.
 _AUTO_BATCHES = 64
 _SMALLEST_AUTO, _LARGEST_AUTO = 16, 64
+# So few images are one batch, in which a weight of two is the same as repetition.
+_WHOLE = 32
 
 
 class ImageDataset(torch.utils.data.Dataset):
@@ -136,6 +138,8 @@ def find_batch_size(batch_size, n_samples) -> int:
     """Return the largest size of a batch; "auto" lets small sets have enough steps."""
     if batch_size != "auto":
         return batch_size
+    if n_samples <= _WHOLE:
+        return _WHOLE
     return min(max(n_samples // _AUTO_BATCHES, _SMALLEST_AUTO), _LARGEST_AUTO)
 
 

@@ -62,7 +62,7 @@ class EfficientCapsNetClassifier(BaseCapsuleClassifier):
         anew with the optimiser: in every `fit`, not in every `partial_fit`.
     batch_size : int or "auto", default="auto"
         Largest number of images in a training step; "auto" is a 64th of the training
-        images, but from 16 to 64.
+        images, but from 16 to 64, and up to 32 images are one batch.
     max_epochs : int, default=30
         Passes over the training images.
     early_stopping : bool, default=False

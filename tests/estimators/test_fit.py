@@ -107,7 +107,8 @@ def test_rate_falls_less_in_few_steps(batch_size, share):
 
 
 @pytest.mark.parametrize(
-    ("n_images", "expected"), [(1, 16), (1000, 16), (1500, 23), (5000, 64)]
+    ("n_images", "expected"),
+    [(1, 32), (32, 32), (33, 16), (1000, 16), (1500, 23), (5000, 64)],
 )
 def test_auto_batches_leave_small_sets_enough_steps(n_images, expected):
     assert find_batch_size("auto", n_images) == expected
