@@ -1,8 +1,8 @@
 """Measure whether classifiers with their default parameters learn, on many small sets.
 
 Every cell is the accuracy on held-out images of trainings that differ in their seed
-alone. Nothing is chosen on these images; choices were made with seeds and splits of
-their own (docs/benchmarks.md). Results go to a CSV file, one line a training, from
+alone. The defaults were chosen on other splits of the same small sets, with one to
+three seeds, so these figures are no test of data never seen. Results go to a CSV file, one line a training, from
 which the table is written again; a training that is there already is not repeated.
 """
 
