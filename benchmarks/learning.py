@@ -2,8 +2,9 @@
 
 Every cell is the accuracy on held-out images of trainings that differ in their seed
 alone. The defaults were chosen on other splits of the same small sets, with one to
-three seeds, so these figures are no test of data never seen. Results go to a CSV file, one line a training, from
-which the table is written again; a training that is there already is not repeated.
+three seeds, so these figures are no test of data never seen. Results go to a CSV file,
+one line a training, from which the table is written again; a training that is there
+already is not repeated.
 """
 
 import argparse
