@@ -16,14 +16,10 @@ from skcaps.nn._initialization import (
     he_normal_,
     truncated_normal_,
 )
-from skcaps.nn._networks import (
-    CapsuleNetwork,
-    capsnet,
-    efficient_capsnet,
-    is_published_efficient,
-)
+from skcaps.nn._networks import CapsuleNetwork, capsnet, efficient_capsnet
 from skcaps.nn._norm import BatchNorm, InstanceNorm
 from skcaps.nn._primary import DepthwisePrimaryCapsules, PrimaryCapsules
+from skcaps.nn._published import is_published_efficient
 from skcaps.nn._stems import (
     NORMS,
     CapsNetStem,
