@@ -16,40 +16,19 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import torch
-from reproduction.cnn import ARCHITECTURES, CNNClassifier
+from reproduction.cnn import CNNClassifier
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
-from torch import nn
 
 from skcaps import CapsNetClassifier, EfficientCapsNetClassifier
 from skcaps.datasets import load_fashion_mnist, load_mnist
 
 RESULTS = Path(__file__).parent / "results" / "learning"
 FIELDS = ("set", "model", "seed", "accuracy", "warned", "seconds")
-
-
-class PlainCNN(nn.Sequential):
-    """Three convolutions and a dense layer: what a person would try first."""
-
-    def __init__(self, image_shape, n_classes):
-        channels, *_ = image_shape
-        features = nn.Sequential(
-            *(nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU()),
-            *(nn.Conv2d(32, 64, 3, 2, padding=1), nn.ReLU()),
-            *(nn.Conv2d(64, 64, 3, 2, padding=1), nn.ReLU()),
-            nn.Flatten(),
-        )
-        with torch.no_grad():
-            n_features = features(torch.zeros(1, *image_shape)).shape[1]
-        super().__init__(features, nn.Linear(n_features, n_classes))
-
-
-ARCHITECTURES["plain"] = PlainCNN
 
 
 def split(X, y, seed, test_size=1 / 3):
@@ -154,11 +133,9 @@ SETS = {
 }
 
 
-class Linear:
-    """Logistic regression, behind the call that the others have."""
-
-    def __new__(cls, random_state, max_epochs=None):
-        return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+def linear(random_state, max_epochs=None):
+    """Make logistic regression, by the call that the others have."""
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
 
 
 def cnn(architecture, **options):
@@ -182,10 +159,11 @@ def capsules(kind, **options):
 MODELS = {
     "CapsNet": capsules(CapsNetClassifier),
     "Efficient-CapsNet": capsules(EfficientCapsNetClassifier),
-    # The trunk of CapsNet with dense layers of as many weights, its batches and epochs.
+    # CapsNet's trunk, batches and epochs, and dense layers of as many weights; its rate
+    # was not searched.
     "CNN as large as CapsNet": cnn("large", batch_size=32, learning_rate=5e-4),
     "plain CNN": cnn("plain", batch_size=32, learning_rate_decay=1.0),
-    "logistic regression": Linear,
+    "logistic regression": linear,
 }
 for short, kind in {
     "CapsNet": CapsNetClassifier,

@@ -8,6 +8,7 @@ import math
 from itertools import pairwise
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
@@ -121,7 +122,28 @@ class PaperCNN(nn.Sequential):
         )
 
 
-ARCHITECTURES = {"small": SmallCNN, "large": LargeCNN, "paper": PaperCNN}
+class PlainCNN(nn.Sequential):
+    """Three convolutions and a dense layer: what a person would try first."""
+
+    def __init__(self, image_shape, n_classes):
+        channels, *_ = image_shape
+        features = nn.Sequential(
+            *(nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU()),
+            *(nn.Conv2d(32, 64, 3, 2, padding=1), nn.ReLU()),
+            *(nn.Conv2d(64, 64, 3, 2, padding=1), nn.ReLU()),
+            nn.Flatten(),
+        )
+        with torch.no_grad():
+            n_features = features(torch.zeros(1, *image_shape)).shape[1]
+        super().__init__(features, nn.Linear(n_features, n_classes))
+
+
+ARCHITECTURES = {
+    "small": SmallCNN,
+    "large": LargeCNN,
+    "paper": PaperCNN,
+    "plain": PlainCNN,
+}
 
 
 class CrossEntropy(nn.Module):

@@ -46,9 +46,10 @@ def paper_parameters(n_train):
         "batch_size": 128,
     }
     mazzia = {"learning_rate": 5e-4, "learning_rate_decay": 0.97, "batch_size": 16}
+    start = {"initialization": "paper", "learning_rate_warmup": 0}
     return {
-        "capsnet": sabour,
-        "capsnet-random": sabour,
+        "capsnet": {**sabour, **start},
+        "capsnet-random": {**sabour, **start},
         "cnn-large": sabour,
         "cnn-paper": sabour,
         "efficient": mazzia,
