@@ -138,8 +138,8 @@ def linear(random_state, max_epochs=None):
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
 
 
-def cnn(architecture, **options):
-    def make(random_state, max_epochs=20):
+def cnn(architecture, max_epochs=20, **options):
+    def make(random_state, max_epochs=max_epochs):
         return CNNClassifier(
             architecture=architecture,
             max_epochs=max_epochs,
@@ -162,6 +162,9 @@ MODELS = {
     # CapsNet's trunk, batches and epochs, and dense layers of as many weights; its rate
     # was not searched.
     "CNN as large as CapsNet": cnn("large", batch_size=32, learning_rate=5e-4),
+    # Efficient-CapsNet's trunk, batches, epochs and rate, and dense layers of as many
+    # weights.
+    "CNN as large as Efficient-CapsNet": cnn("small", max_epochs=30),
     "plain CNN": cnn("plain", batch_size=32, learning_rate_decay=1.0),
     "logistic regression": linear,
 }
@@ -228,7 +231,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument(
-        "--models", nargs="+", default=list(MODELS)[:5], choices=list(MODELS)
+        "--models", nargs="+", default=list(MODELS)[:6], choices=list(MODELS)
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--name", default="defaults", help="of the files written")

@@ -57,7 +57,7 @@ class CapsNetClassifier(BaseCapsuleClassifier):
     learning_rate_decay : "auto" or float, default="auto"
         Factor of the learning rate for each epoch, applied smoothly after every batch.
         "auto" ends at a hundredth of `learning_rate` after `max_epochs`, or, where
-        these are fewer than 1,000 steps, at ten over their number, but at most a tenth.
+        these are fewer than 1,000 steps, at ten over their number, but at most at 0.3.
     learning_rate_warmup : int, default=20
         Number of first steps in which the rate grows to what it is set to. It begins
         anew with the optimiser: in every `fit`, not in every `partial_fit`.

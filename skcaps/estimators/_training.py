@@ -321,7 +321,7 @@ def _last_share(n_steps):
     A rate that falls to a hundredth within tens of steps falls before anything is
     learned.
     """
-    return min(max(10 / n_steps, 0.01), 0.1)
+    return min(max(10 / n_steps, 0.01), 0.3)
 
 
 def _stopping(params, valid):
