@@ -14,8 +14,8 @@ import torch
 from settings import describe_machine, processor_folder
 from torch.nn import functional
 
+from skcaps._kernels import conv2d
 from skcaps.estimators._machine import has_bfloat16
-from skcaps.functional._convolution import Convolve
 
 RESULTS = Path(__file__).parent / "results" / "convolutions" / processor_folder()
 # The network hands its convolutions so many images at a time.
@@ -27,7 +27,7 @@ PRODUCT, PRODUCT_SIDE = "a plain product", 2048
 CONTESTANTS = {
     "torch": (functional.conv2d, torch.contiguous_format),
     "torch, channels last": (functional.conv2d, torch.channels_last),
-    "products": (Convolve.apply, torch.channels_last),
+    "products": (conv2d, torch.channels_last),
 }
 
 

@@ -24,7 +24,7 @@ from skorch.callbacks import Callback
 
 from skcaps import CapsNetClassifier, EfficientCapsNetClassifier
 from skcaps.datasets import load_mnist
-from skcaps.functional import ROUTINGS
+from skcaps.nn import ROUTINGS
 
 RESULTS = Path(__file__).parent / "results" / "gpu"
 # Relative, of values and gradients in float32; and of probabilities, for which a GPU
@@ -120,12 +120,10 @@ def check_routings(device):
     generator = torch.Generator().manual_seed(0)
     poses = torch.randn(64, 128, 8, generator=generator)
     weight = 0.1 * torch.randn(128, 10, 8, 16, generator=generator)
-    prior = 0.1 * torch.randn(128, 10, generator=generator)
 
     def run(routing, where):
         leaves = [x.to(where).requires_grad_() for x in (poses, weight)]
-        extra = {"prior": prior.to(where)} if routing.has_prior else {}
-        found, coupling = routing.function(*leaves, **extra)
+        found, coupling = routing(128, 10, 16).to(where)(*leaves)
         found.square().sum().backward()
         return [x.detach().cpu() for x in (found, coupling, *(p.grad for p in leaves))]
 

@@ -12,11 +12,13 @@ FILES = sorted((ROOT / "skcaps").rglob("*.py"))
 
 NETWORKS = {"functional", "nn", "estimators"}
 MAY_IMPORT = {
+    "_kernels": {"_kernels"},
     "functional": {"functional"},
-    "nn": {"functional", "nn"},
+    "nn": {"_kernels", "functional", "nn"},
     "estimators": NETWORKS,
     "inspection": NETWORKS | {"inspection"},
     "persistence": NETWORKS | {"persistence"},
+    "testing": NETWORKS | {"testing"},
     "datasets": {"datasets"},
 }
 MAY_IMPORT["__init__"] = set(MAY_IMPORT)
@@ -114,7 +116,9 @@ def test_datasets_know_no_torch(path):
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in FILES if layer(path) in {"functional", "nn"}], ids=label
+    "path",
+    [path for path in FILES if layer(path) in {"_kernels", "functional", "nn"}],
+    ids=label,
 )
 def test_layers_know_no_estimator_library(path):
     assert not {"sklearn", "skorch"} & set(map(top, imports(path)))

@@ -13,7 +13,7 @@ class RandomCouplingsClassifier(CapsNetClassifier):
 
     def _build_network(self, dataset):
         super()._build_network(dataset)
-        prior = self.network_.layers[-1].prior
+        prior = self.network_.layers[-1].routing.prior
         with self._random_state(), torch.no_grad():
             # Drawn on the CPU, so that every device has the same couplings.
             prior.copy_(torch.randn(prior.shape, device="cpu"))

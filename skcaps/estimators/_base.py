@@ -209,7 +209,7 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
 
     def _place(self, network):
         self.network_ = network
-        place(network, torch.device(self.device_), self.precision, self.compile)
+        place(network, torch.device(self.device_), self.compile)
 
     def _train_by_schedule(self, dataset, tasks):
         valid = None
@@ -241,7 +241,7 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
         device = torch.device(self.device_)
         warn_without_bfloat16(device, self.precision)
         # These parameters may have changed since the last training.
-        place(self.network_, device, self.precision, self.compile)
+        place(self.network_, device, self.compile)
         objective = Objective(
             self.loss,
             reconstruction_weight=self.reconstruction_weight,

@@ -9,7 +9,7 @@ from inspect import signature
 import numpy as np
 import torch
 
-from skcaps.nn import CapsuleNetwork, ProductConv2d
+from skcaps.nn import CapsuleNetwork
 
 PRECISIONS = {
     "float32": torch.float32,
@@ -80,7 +80,11 @@ def has_bfloat16(device: torch.device) -> bool:
     if not (onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
         return False
     # To oneDNN any processor with AVX-512 supports it.
-    return not _is_x86() or _torch_finds("_is_avx512_bf16_supported", if_unknown=True)
+    if "AVX" not in torch.backends.cpu.get_cpu_capability():
+        return True
+    # An older torch does not know every feature.
+    ask = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    return ask()
 
 
 def warn_without_bfloat16(device: torch.device, precision: str) -> None:
@@ -104,19 +108,10 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled)
 
 
-def place(
-    network: CapsuleNetwork, device: torch.device, precision: str, compiled: bool
-) -> None:
-    """Move a network to its device, and choose how it runs there."""
+def place(network: CapsuleNetwork, device: torch.device, compiled: bool) -> None:
+    """Move a network to its device, and compile it if wanted."""
     network.to(device)
     compile_if(compiled, network)
-    in_bfloat16 = runs_in_bfloat16(device, precision)
-    # A third of the arithmetic in float32 is less work than all of it in bfloat16,
-    # unless the processor has a unit for that.
-    by_products = device.type == "cpu" and not (in_bfloat16 and _has_matrix_unit())
-    for module in network.modules():
-        if isinstance(module, ProductConv2d):
-            module.use_products(by_products and not compiled)
 
 
 def compile_if(wanted: bool, module: torch.nn.Module) -> None:
@@ -125,21 +120,6 @@ def compile_if(wanted: bool, module: torch.nn.Module) -> None:
         module._compiled_call_impl = None
     elif module._compiled_call_impl is None:
         module.compile(**_COMPILE_OPTIONS)
-
-
-def _has_matrix_unit() -> bool:
-    """Say whether the processor multiplies bfloat16 matrices in a unit of their own."""
-    return not _is_x86() or _torch_finds("_is_amx_tile_supported", if_unknown=False)
-
-
-def _is_x86() -> bool:
-    return "AVX" in torch.backends.cpu.get_cpu_capability()
-
-
-def _torch_finds(name: str, *, if_unknown: bool) -> bool:
-    """Ask torch about the processor; an older one does not know every feature."""
-    ask = getattr(torch.cpu, name, None)
-    return if_unknown if ask is None else ask()
 
 
 def draw_seed(random_state) -> int:

@@ -10,8 +10,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcaps.estimators._initialization import INITIALIZATIONS
 from skcaps.estimators._machine import PRECISIONS
-from skcaps.functional import AUGMENTATIONS, LOSSES, ROUTINGS
-from skcaps.nn import DECODERS
+from skcaps.functional import AUGMENTATIONS, LOSSES
+from skcaps.nn import DECODERS, ROUTINGS
 
 _POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
 _POSITIVE = Interval(Real, 0, None, closed="neither")

@@ -47,6 +47,11 @@ def restore_network(architecture, weights) -> CapsuleNetwork:
     # Weights of another precision than float32 set the network's.
     if any(tensor.dtype == torch.float64 for tensor in tensors.values()):
         network.double()
+    if missing := network.state_dict().keys() ^ tensors.keys():
+        raise ValueError(
+            f"The weights {sorted(missing)} do not fit this version of skcaps, so an "
+            "older or a newer one has kept them; load them there, or fit again."
+        )
     network.load_state_dict(tensors)
     return network.eval()
 

@@ -20,26 +20,22 @@ from skcaps.functional._masking import (
     mask_by_length,
     mask_each_label,
 )
-from skcaps.functional._routing import (
-    ROUTINGS,
+from skcaps.functional._squash import SQUASHES, squash, squash_exp
+from skcaps.functional._votes import votes
+from skcaps.functional.routing import (
     Routed,
-    Routing,
     dynamic_routing,
     learned_routing,
     self_attention_routing,
     uniform_routing,
 )
-from skcaps.functional._squash import SQUASHES, squash, squash_exp
-from skcaps.functional._votes import votes
 
 __all__ = [
     "AUGMENTATIONS",
     "LOSSES",
-    "ROUTINGS",
     "SQUASHES",
     "MaskedLabels",
     "Routed",
-    "Routing",
     "crop_jitter",
     "cross_entropy_loss",
     "dynamic_routing",

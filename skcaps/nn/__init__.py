@@ -2,7 +2,6 @@
 
 from skcaps.nn._calibration import calibrate
 from skcaps.nn._capsules import CapsuleLayer
-from skcaps.nn._convolution import ProductConv2d
 from skcaps.nn._decoders import DECODERS, ConvDecoder, DenseDecoder
 from skcaps.nn._geometry import (
     ConvGeometry,
@@ -20,6 +19,14 @@ from skcaps.nn._networks import CapsuleNetwork, capsnet, efficient_capsnet
 from skcaps.nn._norm import BatchNorm, InstanceNorm
 from skcaps.nn._primary import DepthwisePrimaryCapsules, PrimaryCapsules
 from skcaps.nn._published import is_published_efficient
+from skcaps.nn._routings import (
+    ROUTINGS,
+    DynamicRouting,
+    LearnedRouting,
+    Routing,
+    SelfAttentionRouting,
+    UniformRouting,
+)
 from skcaps.nn._stems import (
     NORMS,
     CapsNetStem,
@@ -30,6 +37,7 @@ from skcaps.nn._stems import (
 __all__ = [
     "DECODERS",
     "NORMS",
+    "ROUTINGS",
     "BatchNorm",
     "CapsNetStem",
     "CapsuleLayer",
@@ -39,10 +47,14 @@ __all__ = [
     "CustomStem",
     "DenseDecoder",
     "DepthwisePrimaryCapsules",
+    "DynamicRouting",
     "EfficientCapsNetStem",
     "InstanceNorm",
+    "LearnedRouting",
     "PrimaryCapsules",
-    "ProductConv2d",
+    "Routing",
+    "SelfAttentionRouting",
+    "UniformRouting",
     "calibrate",
     "capsnet",
     "capsnet_geometry",

@@ -139,13 +139,15 @@ def _(
 
 @_calibrate.register
 def _(layer: CapsuleLayer, inputs: Tensor, weight: Tensor) -> None:
+    routing = layer.routing
+
     # By another coupling large weights may make one parent long, all others short.
     def measure() -> float:
-        squash = SQUASHES[layer.squash]
-        routed = uniform_routing(inputs, layer.weight, bias=layer.bias, squash=squash)
+        squash = SQUASHES[routing.squash]
+        routed = uniform_routing(inputs, layer.weight, bias=routing.bias, squash=squash)
         return _mean_length(routed.poses, weight)
 
-    _scale_to_length((layer.weight,), measure, _LAYER_LENGTHS[layer.squash])
+    _scale_to_length((layer.weight,), measure, _LAYER_LENGTHS[routing.squash])
 
 
 @_calibrate.register

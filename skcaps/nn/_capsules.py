@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from skcaps.functional import ROUTINGS, SQUASHES, Routed
+from skcaps.functional import Routed
 from skcaps.nn._checks import check_option
 from skcaps.nn._initialization import truncated_normal_
+from skcaps.nn._routings import ROUTINGS
 
 
 class CapsuleLayer(nn.Module):
@@ -21,24 +22,17 @@ class CapsuleLayer(nn.Module):
         Number and dimension of this layer's capsules.
     routing : {"dynamic", "self_attention", "uniform", "learned"}, default="dynamic"
         How the capsules below are assigned to those of this layer.
-    iterations : int, default=3
-        Iterations of dynamic routing; the other routings have none.
-    squash : {"squash", "squash_exp"}, default="squash"
-        What shortens the vectors to a length below 1.
-    bias : bool, default=False
-        Add a trained vector to each capsule before the squash, in every iteration, as
-        the released code of CapsNet does and its paper does not.
     weight_std : float, default=0.1
-        Deviation of the initial weights, a normal cut at two deviations.
+        Standard deviation of the initial weights, a normal cut at two of them.
+    **options
+        For the routing: `iterations`, `squash` and `bias`; see `Routing`.
 
     Attributes
     ----------
     weight : Parameter of shape (in_caps, out_caps, in_dim, out_dim)
         Transformation matrices W_ij.
-    prior : Parameter of shape (in_caps, out_caps) or None
-        What self-attention adds to the coupling, or the learned routing's logits.
-    bias : Parameter of shape (out_caps, out_dim) or None
-        The routing bias.
+    routing : Routing
+        With parameters of its own.
 
     Raises
     ------
@@ -72,40 +66,21 @@ class CapsuleLayer(nn.Module):
         out_dim: int,
         *,
         routing: str = "dynamic",
-        iterations: int = 3,
-        squash: str = "squash",
-        bias: bool = False,
         weight_std: float = 0.1,
+        **options: object,
     ) -> None:
         super().__init__()
         check_option("routing", routing, ROUTINGS)
-        check_option("squash", squash, SQUASHES)
-        self.in_caps, self.in_dim = in_caps, in_dim
-        self.out_caps, self.out_dim = out_caps, out_dim
-        self.routing, self.squash, self.iterations = routing, squash, iterations
         self.weight = nn.Parameter(torch.empty(in_caps, out_caps, in_dim, out_dim))
         truncated_normal_(self.weight, weight_std)
-        has_prior = ROUTINGS[routing].has_prior
-        self.prior = nn.Parameter(torch.zeros(in_caps, out_caps)) if has_prior else None
-        self.bias = nn.Parameter(torch.full((out_caps, out_dim), 0.1)) if bias else None
+        self.routing = ROUTINGS[routing](in_caps, out_caps, out_dim, **options)  # type: ignore[arg-type]
 
     def forward(self, poses: Tensor) -> Routed:
         """Route poses of shape ``(batch, in_caps, in_dim)``."""
-        routing = ROUTINGS[self.routing]
-        options = {"iterations": self.iterations} if routing.is_iterative else {}
-        priors = (self.prior,) if routing.has_prior else ()
-        return routing.function(
-            poses,
-            self.weight,
-            *priors,
-            bias=self.bias,
-            squash=SQUASHES[self.squash],
-            **options,
-        )
+        routed: Routed = self.routing(poses, self.weight)
+        return routed
 
     def extra_repr(self) -> str:
-        """Say what goes in and out."""
-        return (
-            f"{self.in_caps} x {self.in_dim} -> {self.out_caps} x {self.out_dim}, "
-            f"routing={self.routing!r}"
-        )
+        """Return what goes in and out."""
+        in_caps, out_caps, in_dim, out_dim = self.weight.shape
+        return f"{in_caps} x {in_dim} -> {out_caps} x {out_dim}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 # Standard deviation of a unit normal cut at two deviations: dividing by it gives the
@@ -33,7 +34,11 @@ def truncated_normal_(tensor: Tensor, std: float) -> Tensor:
     >>> bool(truncated_normal_(torch.empty(1000), 0.1).abs().max() <= 0.2)
     True
     """
-    return nn.init.trunc_normal_(tensor, std=std, a=-2 * std, b=2 * std)
+    # Drawn in the order of the axes, whatever the order in memory.
+    drawn = torch.empty_like(tensor, memory_format=torch.contiguous_format)
+    nn.init.trunc_normal_(drawn, std=std, a=-2 * std, b=2 * std)
+    with torch.no_grad():
+        return tensor.copy_(drawn)
 
 
 def he_normal_(tensor: Tensor, fan_in: int) -> Tensor:

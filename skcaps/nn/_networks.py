@@ -26,11 +26,6 @@ from skcaps.nn._stems import CapsNetStem, CustomStem, EfficientCapsNetStem
 
 ImageShape = tuple[int, int, int]
 
-# CapsNet's first map of so many images takes 26 MB. A whole batch's would be by far the
-# largest tensor, in training its gradient too, and the C library hands memory blocks
-# of more than 32 MiB back to the system every time.
-_IMAGES_AT_A_TIME = 64
-
 
 class CapsuleNetwork(nn.Module):
     """Stem, primary capsules, capsule layers and, if wanted, a decoder.
@@ -38,7 +33,8 @@ class CapsuleNetwork(nn.Module):
     Parameters
     ----------
     stem : torch.nn.Module
-        Called as ``stem(images, sample_weight)``; gives feature maps.
+        Called as ``stem(images, sample_weight)``; returns feature maps. On a CPU it
+        gets at most `images_at_a_time`, if it has this attribute.
     primary : torch.nn.Module
         Gives poses from feature maps; has `out_caps` and `out_dim`.
     layers : sequence of CapsuleLayer
@@ -99,10 +95,8 @@ class CapsuleNetwork(nn.Module):
         """Cut a batch on the CPU, where that changes nothing but memory and time."""
         # A compiler places the tensors itself, and would compile every part anew.
         whole = images.device.type != "cpu" or torch.compiler.is_compiling()
-        if whole or not isinstance(self.stem, CapsNetStem):
-            return (images,)
-        parts: Sequence[Tensor] = images.split(_IMAGES_AT_A_TIME)
-        return parts
+        most = getattr(self.stem, "images_at_a_time", None)
+        return (images,) if whole or most is None else images.split(most)
 
     def route(self, poses: Tensor) -> Routed:
         """Give the class capsules from primary capsules."""
@@ -159,7 +153,7 @@ def capsnet(
     pose_dim : int, default=16
         Dimension of the class capsules.
     routing : str, default="dynamic"
-        A key of `skcaps.functional.ROUTINGS`.
+        A key of `skcaps.nn.ROUTINGS`.
     routing_iterations : int, default=3
         Iterations of dynamic routing.
     routing_bias : bool, default=False
@@ -259,7 +253,7 @@ def efficient_capsnet(
     pose_dim : int, default=16
         Dimension of the class capsules.
     routing : str, default="self_attention"
-        A key of `skcaps.functional.ROUTINGS`.
+        A key of `skcaps.nn.ROUTINGS`.
     routing_iterations : int, default=3
         Iterations of dynamic routing, where that is chosen.
     norm : {"auto", "batch", "instance"}, default="auto"

@@ -7,7 +7,7 @@ import math
 from torch import Tensor, nn
 
 from skcaps.functional import SQUASHES
-from skcaps.nn._convolution import ProductConv2d
+from skcaps.nn._convolution import Conv2d
 from skcaps.nn._geometry import ConvGeometry
 from skcaps.nn._initialization import fill_bias_, glorot_uniform_, truncated_normal_
 
@@ -65,7 +65,7 @@ class PrimaryCapsules(nn.Module):
         self.capsule_types = capsule_types
         self.out_caps = capsule_types * geometry.output[0] * geometry.output[1]
         self.out_dim = dim
-        self.conv = ProductConv2d(
+        self.conv = Conv2d(
             in_channels, capsule_types * dim, geometry.kernel, geometry.stride
         )
         # 0.1 at the paper's 9x9x256 inputs; elsewhere the output keeps that variance.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from skcaps.nn._checks import check_option
-from skcaps.nn._convolution import ProductConv2d
+from skcaps.nn._convolution import Conv2d
 from skcaps.nn._geometry import ConvGeometry
 from skcaps.nn._initialization import fill_bias_, he_normal_, truncated_normal_
 from skcaps.nn._norm import BatchNorm, InstanceNorm
@@ -47,13 +47,16 @@ class CapsNetStem(nn.Module):
     torch.Size([2, 256, 20, 20])
     """
 
+    # The map of so many images takes 26 MB. A whole batch's would be by far the largest
+    # tensor, in training its gradient too, and the C library hands memory blocks of
+    # more than 32 MiB back to the system every time.
+    images_at_a_time = 64
+
     def __init__(
         self, in_channels: int, out_channels: int, geometry: ConvGeometry
     ) -> None:
         super().__init__()
-        self.conv = ProductConv2d(
-            in_channels, out_channels, geometry.kernel, geometry.stride
-        )
+        self.conv = Conv2d(in_channels, out_channels, geometry.kernel, geometry.stride)
         # 0.05 at the paper's 81 inputs; elsewhere the output keeps that variance.
         truncated_normal_(
             self.conv.weight, 0.05 * math.sqrt(81 / self.conv.weight[0].numel())

@@ -39,7 +39,7 @@ def test_another_seed_has_other_couplings():
 
 def test_only_what_is_trained_is_counted():
     classifier = fit(0, 1)
-    prior = classifier.network_.layers[-1].prior
+    prior = classifier.network_.layers[-1].routing.prior
     trained = [p for p in classifier.network_.parameters() if p.requires_grad]
     assert classifier.n_parameters_ == sum(p.numel() for p in trained)
     assert all(p is not prior for p in trained)

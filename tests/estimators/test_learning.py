@@ -12,8 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 
 from skcaps import CapsNetClassifier, EfficientCapsNetClassifier
-from skcaps.functional import ROUTINGS
-from skcaps.nn import DECODERS, efficient_capsnet
+from skcaps.nn import DECODERS, ROUTINGS, efficient_capsnet
 
 X, Y = load_digits(n_class=2, return_X_y=True)
 X_TRAIN, Y_TRAIN, X_TEST, Y_TEST = X[:128], Y[:128], X[128:], Y[128:]

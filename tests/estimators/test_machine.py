@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 import torch
 
+from skcaps._kernels import _conv2d, _convolve, _patches, _winograd
 from skcaps.estimators import _base, _machine
-from skcaps.functional import _convolution, _patches, _winograd
-from skcaps.nn import capsnet
 
 from ._small import X, Y, make, make_capsnet, weights_of
 
@@ -39,63 +38,20 @@ def test_bfloat16_needs_a_processor_that_has_it(supported, monkeypatch):
     assert messages == ([] if supported else [expected])
 
 
-@pytest.mark.parametrize(
-    ("params", "has_matrix_unit", "uses_products"),
-    [
-        ({}, True, True),
-        ({"precision": "float64"}, True, True),
-        ({"precision": "bfloat16"}, False, True),
-        ({"precision": "bfloat16"}, True, False),
-        ({"compile": True}, False, False),
-    ],
-    ids=str,
-)
-def test_how_a_network_convolves(params, has_matrix_unit, uses_products, monkeypatch):
-    monkeypatch.setattr(_machine, "has_bfloat16", lambda device: True)
-    monkeypatch.setattr(_machine, "_has_matrix_unit", lambda: has_matrix_unit)
-    monkeypatch.setattr(_machine, "compile_if", lambda *args: None)
-    network = capsnet((1, 8, 8), 2, conv_channels=64, primary_capsules=8)
-    full = {"precision": "float32", "compile": False, **params}
-    for _ in range(2):
-        _machine.place(network, torch.device("cpu"), full["precision"], full["compile"])
-        for conv in (network.stem.conv, network.primary.conv):
-            assert conv.uses_products == uses_products
-        # As if another training had come before.
-        network.primary.conv.use_products(not uses_products)
-
-
-@pytest.mark.parametrize(
-    ("capability", "has_amx", "expected"),
-    [("AVX512", True, True), ("AVX512", False, False), ("DEFAULT", False, True)],
-)
-def test_matrix_unit(capability, has_amx, expected, monkeypatch):
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    monkeypatch.setattr(
-        torch.cpu, "_is_amx_tile_supported", lambda: has_amx, raising=False
-    )
-    assert _machine._has_matrix_unit() == expected
-
-
-def test_older_torch_knows_no_matrix_unit(monkeypatch):
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
-    assert not _machine._has_matrix_unit()
-
-
 @pytest.mark.parametrize("way", [_patches, _winograd])
 def test_products_train_like_torchs_convolution(way, monkeypatch):
-    monkeypatch.setattr(_convolution, "_way", lambda *args: way)
+    monkeypatch.setattr(_convolve, "_way", lambda *args: way)
 
     def make_wide():
         clf = make_capsnet(precision="float64")
         return clf.set_params(conv_channels=64, primary_capsules=8)
 
     one = make_wide().fit(X, Y)
-    assert one.network_.primary.conv.uses_products
-    assert pickle.loads(pickle.dumps(one)).network_.primary.conv.uses_products
-    monkeypatch.setattr(_machine.ProductConv2d, "use_products", lambda *args: None)
+    assert pickle.loads(pickle.dumps(one)).network_.primary.conv.weight.is_contiguous(
+        memory_format=torch.channels_last
+    )
+    monkeypatch.setattr(_conv2d, "_suits_products", lambda images: False)
     other = make_wide().fit(X, Y)
-    assert not other.network_.primary.conv.uses_products
     np.testing.assert_allclose(one.lengths(X), other.lengths(X), rtol=1e-9)
 
 

@@ -61,7 +61,7 @@ def test_network_gives_the_poses(fitted):
 
 def test_couplings_sum_to_one_plus_the_prior(fitted):
     sums = fitted.couplings(X).sum(axis=2)
-    prior = fitted.network_.layers[-1].prior
+    prior = getattr(fitted.network_.layers[-1].routing, "prior", None)
     expected = 1 if prior is None else 1 + prior.detach().sum(dim=1).numpy()
     np.testing.assert_allclose(sums, np.broadcast_to(expected, sums.shape), rtol=1e-5)
 
@@ -87,7 +87,7 @@ def test_more_iterations_decide_more():
     clf = make_capsnet(max_epochs=5).fit(X, Y)
     entropies = []
     for iterations in (1, 2, 4):
-        clf.network_.layers[-1].iterations = iterations
+        clf.network_.layers[-1].routing.iterations = iterations
         entropies.append(clf.coupling_entropy(X).mean())
     assert entropies == sorted(entropies, reverse=True)
     assert entropies[0] == pytest.approx(1)

@@ -5,21 +5,17 @@ import torch
 from torch.testing import assert_close
 
 from skcaps.functional import (
-    ROUTINGS,
     SQUASHES,
-    Routing,
     dynamic_routing,
-    learned_routing,
-    self_attention_routing,
     squash,
     squash_exp,
-    uniform_routing,
     votes,
 )
 
 from . import _reference
 from ._routing_cases import (
     CASES,
+    FUNCTIONS,
     assert_equal,
     each_case,
     each_shape,
@@ -29,15 +25,6 @@ from ._routing_cases import (
 )
 
 REFERENCE_SQUASHES = {"squash": _reference.squash, "squash_exp": _reference.squash_exp}
-
-
-def test_table_holds_the_documented_routings():
-    assert {
-        "dynamic": Routing(dynamic_routing, False, True),
-        "self_attention": Routing(self_attention_routing, True, False),
-        "uniform": Routing(uniform_routing, False, False),
-        "learned": Routing(learned_routing, True, False),
-    } == ROUTINGS
 
 
 # --- values ---------------------------------------------------------------------------
@@ -190,7 +177,7 @@ def test_gradient_of_a_gradient_keeps_the_first():
     inputs = random_inputs(prior=False)
     leaves = [x.requires_grad_() for x in inputs.values() if x is not None]
     for stop_gradient in (True, False):
-        poses = dynamic_routing(*leaves, stop_gradient=stop_gradient).poses
+        poses = route("dynamic", **inputs, stop_gradient=stop_gradient).poses
         plain = torch.autograd.grad(poses.sum(), leaves, retain_graph=True)
         again = torch.autograd.grad(poses.sum(), leaves, create_graph=True)
         for found, expected in zip(again, plain, strict=True):
@@ -203,10 +190,10 @@ def test_stop_gradient_keeps_the_values():
     stopped = dynamic_routing(
         inputs["poses"].requires_grad_(),
         inputs["weight"],
-        inputs["bias"],
+        bias=inputs["bias"],
         stop_gradient=True,
     )
-    flowing = dynamic_routing(inputs["poses"], inputs["weight"], inputs["bias"])
+    flowing = dynamic_routing(inputs["poses"], inputs["weight"], bias=inputs["bias"])
     assert_equal(stopped, flowing.poses, flowing.coupling, tolerance=0)
     assert not stopped.coupling.requires_grad
     assert flowing.coupling.requires_grad
@@ -346,7 +333,7 @@ def test_squash_with_parameters():
     assert dynamic_routing(*inputs, squash=frozen).poses.isfinite().all()
 
 
-@pytest.mark.parametrize("name", sorted(ROUTINGS))
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
 @pytest.mark.parametrize(
     ("argument", "shape", "message"),
     [

@@ -6,10 +6,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from skcaps.functional import (
     SQUASHES,
-    _agreement,
     dynamic_routing,
     lengths,
 )
+from skcaps.functional.routing import _agreement
 
 from ._routing_cases import (
     SHAPE,
@@ -191,5 +191,6 @@ def test_gradient_of_the_coupling():
     inputs = {key: x.requires_grad_() for key, x in random_inputs().items()}
     arguments = (inputs["poses"], inputs["weight"], inputs["bias"])
     assert torch.autograd.gradcheck(
-        lambda *args: tuple(dynamic_routing(*args)), arguments
+        lambda poses, weight, bias: tuple(dynamic_routing(poses, weight, bias=bias)),
+        arguments,
     )

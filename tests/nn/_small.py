@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from skcaps.functional import ROUTINGS
-from skcaps.nn import capsnet, efficient_capsnet
+from skcaps.nn import ROUTINGS, capsnet, efficient_capsnet
 
 BUILDERS = {"capsnet": capsnet, "efficient_capsnet": efficient_capsnet}
 SMALL = {

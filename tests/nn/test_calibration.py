@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from skcaps.functional import ROUTINGS, SQUASHES, lengths, uniform_routing
-from skcaps.nn import calibrate, capsnet, efficient_capsnet
+from skcaps.functional import SQUASHES, lengths, uniform_routing
+from skcaps.nn import ROUTINGS, calibrate, capsnet, efficient_capsnet
 
 BUILDERS = {
     "capsnet": lambda *args, **options: capsnet(
@@ -38,9 +38,9 @@ def assert_lengths(network, images):
         poses = network.encode(images)
         assert lengths(poses).mean().item() == pytest.approx(0.1, rel=0.1)
         for layer in network.layers:
-            squash = SQUASHES[layer.squash]
+            squash = SQUASHES[layer.routing.squash]
             shared = uniform_routing(poses, layer.weight, squash=squash).poses
-            wanted = LAYER_LENGTHS[layer.squash]
+            wanted = LAYER_LENGTHS[layer.routing.squash]
             assert lengths(shared).mean().item() == pytest.approx(wanted, rel=0.1)
             poses = layer(poses).poses
             assert 0.3 * wanted < lengths(poses).mean().item() < 5 * wanted

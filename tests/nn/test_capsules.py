@@ -5,8 +5,21 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from skcaps.functional import ROUTINGS, SQUASHES
-from skcaps.nn import CapsuleLayer
+from skcaps.functional import (
+    SQUASHES,
+    dynamic_routing,
+    learned_routing,
+    self_attention_routing,
+    uniform_routing,
+)
+from skcaps.nn import ROUTINGS, CapsuleLayer
+
+FUNCTIONS = {
+    "dynamic": dynamic_routing,
+    "self_attention": self_attention_routing,
+    "uniform": uniform_routing,
+    "learned": learned_routing,
+}
 
 SHAPES = [(6, 4, 3, 5), (1, 1, 1, 1), (1, 8, 2, 16), (9, 2, 1, 3)]
 
@@ -45,12 +58,15 @@ def test_shapes(routing, shape, bias):
 @pytest.mark.parametrize("iterations", [1, 2, 3])
 def test_equals_the_functional_call(routing, squash, bias, iterations):
     layer = _layer(routing=routing, squash=squash, bias=bias, iterations=iterations)
-    options = {"bias": layer.bias, "squash": SQUASHES[squash]}
-    if ROUTINGS[routing].has_prior:
-        options["prior"] = layer.prior
-    if ROUTINGS[routing].is_iterative:
-        options["iterations"] = iterations
-    expected = ROUTINGS[routing].function(_poses(), layer.weight, **options)
+    own = layer.routing
+    options = {
+        "dynamic": {"iterations": iterations},
+        "self_attention": {"prior": getattr(own, "prior", None)},
+        "learned": {"prior": getattr(own, "prior", None)},
+    }.get(routing, {})
+    expected = FUNCTIONS[routing](
+        _poses(), layer.weight, bias=own.bias, squash=SQUASHES[squash], **options
+    )
     assert_close(layer(_poses()), expected, rtol=0, atol=0)
 
 
@@ -59,23 +75,17 @@ def test_equals_the_functional_call(routing, squash, bias, iterations):
     [
         ("dynamic", ["weight"]),
         ("uniform", ["weight"]),
-        ("learned", ["weight", "prior"]),
-        ("self_attention", ["weight", "prior"]),
+        ("learned", ["weight", "routing.prior"]),
+        ("self_attention", ["weight", "routing.prior"]),
     ],
 )
 @pytest.mark.parametrize("bias", [False, True])
 def test_parameters(routing, names, bias):
     layer = CapsuleLayer(6, 4, 3, 5, routing=routing, bias=bias)
     shapes = {name: tuple(p.shape) for name, p in layer.named_parameters()}
-    known = {"weight": (6, 3, 4, 5), "prior": (6, 3), "bias": (3, 5)}
-    names = [*names, "bias"] if bias else names
+    known = {"weight": (6, 3, 4, 5), "routing.prior": (6, 3), "routing.bias": (3, 5)}
+    names = [*names, "routing.bias"] if bias else names
     assert shapes == {name: known[name] for name in names}
-    assert (layer.prior is None) == ("prior" not in names)
-    assert (layer.bias is None) == (not bias)
-
-
-def test_every_routing_is_covered():
-    assert sorted(ROUTINGS) == ["dynamic", "learned", "self_attention", "uniform"]
 
 
 @pytest.mark.parametrize("std", [0.1, 0.02])
@@ -84,8 +94,8 @@ def test_initial_values(std):
     layer = CapsuleLayer(200, 8, 10, 16, routing="learned", bias=True, weight_std=std)
     assert layer.weight.std().item() == pytest.approx(0.8796 * std, rel=0.01)
     assert layer.weight.abs().max() <= 2 * std
-    assert (layer.prior == 0).all()
-    assert (layer.bias == 0.1).all()
+    assert (layer.routing.prior == 0).all()
+    assert (layer.routing.bias == 0.1).all()
 
 
 @each_routing
@@ -106,7 +116,9 @@ def test_state_round_trip():
 
 
 def test_says_what_it_is():
-    assert "6 x 4 -> 3 x 5, routing='dynamic'" in repr(CapsuleLayer(6, 4, 3, 5))
+    shown = repr(CapsuleLayer(6, 4, 3, 5))
+    assert "6 x 4 -> 3 x 5" in shown
+    assert "(routing): DynamicRouting()" in shown
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ from torch import nn
 from torch.testing import assert_close
 
 from skcaps.nn import (
+    ROUTINGS,
+    CapsNetStem,
     CapsuleLayer,
     CapsuleNetwork,
     CustomStem,
-    _networks,
     efficient_capsnet,
 )
 
@@ -79,7 +80,8 @@ def test_rows_do_not_depend_on_each_other_in_evaluation(name):
 @each_routing
 def test_routings(name, routing):
     network = small(name, routing=routing, hidden_capsules=((5, 6),))
-    assert [layer.routing for layer in network.layers] == [routing] * 2
+    kinds = [type(layer.routing) for layer in network.layers]
+    assert kinds == [ROUTINGS[routing]] * 2
     assert network(random_images(2, 1, 12, 12)).poses.shape == (2, 3, 16)
 
 
@@ -87,19 +89,16 @@ def test_routings(name, routing):
 @pytest.mark.parametrize("iterations", [1, 4])
 def test_routing_iterations(name, iterations):
     network = small(name, routing="dynamic", routing_iterations=iterations)
-    assert network.layers[0].iterations == iterations
+    assert network.layers[0].routing.iterations == iterations
 
 
 @each_network
 def test_hidden_capsules(name):
     network = small(name, hidden_capsules=((6, 4), (5, 3)), pose_dim=7, primary_dim=2)
     below = network.primary
-    sizes = [
-        (layer.in_caps, layer.in_dim, layer.out_caps, layer.out_dim)
-        for layer in network.layers
-    ]
+    shapes = [tuple(layer.weight.shape) for layer in network.layers]
     assert below.out_dim == 2
-    assert sizes == [(below.out_caps, 2, 6, 4), (6, 4, 5, 3), (5, 3, 3, 7)]
+    assert shapes == [(below.out_caps, 6, 2, 4), (6, 5, 4, 3), (5, 3, 3, 7)]
     poses, coupling = network(random_images(2, 1, 12, 12))
     assert poses.shape == (2, 3, 7)
     assert coupling.shape == (2, 5, 3)
@@ -107,7 +106,8 @@ def test_hidden_capsules(name):
 
 def test_routing_bias_in_every_layer():
     network = small("capsnet", hidden_capsules=((6, 4),), routing_bias=True)
-    assert [tuple(layer.bias.shape) for layer in network.layers] == [(6, 4), (3, 16)]
+    shapes = [tuple(layer.routing.bias.shape) for layer in network.layers]
+    assert shapes == [(6, 4), (3, 16)]
 
 
 @pytest.mark.parametrize(("caps", "channels"), [("auto", 16), (5, 40), (2, 16)])
@@ -357,14 +357,14 @@ def test_parts_of_a_batch_do_not_show(monkeypatch):
         return [poses, *(p.grad for p in network.parameters() if p.grad is not None)]
 
     whole = run()
-    monkeypatch.setattr(_networks, "_IMAGES_AT_A_TIME", 2)
+    monkeypatch.setattr(CapsNetStem, "images_at_a_time", 2)
     for found, expected in zip(run(), whole, strict=True):
         assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("grad", [True, False])
 def test_the_stem_sees_a_part_of_the_batch_at_a_time(grad, monkeypatch):
-    monkeypatch.setattr(_networks, "_IMAGES_AT_A_TIME", 2)
+    monkeypatch.setattr(CapsNetStem, "images_at_a_time", 2)
     network, seen = small("capsnet"), []
     network.stem.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
     with torch.set_grad_enabled(grad):

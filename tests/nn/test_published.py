@@ -162,7 +162,7 @@ def test_efficient_capsnet_initial_values():
         "decoder.layers.2": ((2 / 1808) ** 0.5, 0),
     }
     _check_values(parameters, expected)
-    assert (parameters["layers.0.prior"] == 0).all()
+    assert (parameters["layers.0.routing.prior"] == 0).all()
     for i in range(4):
         assert (parameters[f"stem.norms.{i}.weight"] == 1).all()
         assert (parameters[f"stem.norms.{i}.bias"] == 0).all()

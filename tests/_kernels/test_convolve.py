@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional
 from torch.testing import assert_close
 
-from skcaps.functional import _convolution, _patches, _winograd
-from skcaps.functional._convolution import Convolve
+from skcaps._kernels import _convolve, _patches, _winograd
+from skcaps._kernels._convolve import Convolve
 
 # Batch, channels in and out, image, kernel, strides.
 CASES = {
@@ -28,7 +28,7 @@ WAYS = {"patches": _patches, "winograd": _winograd}
 @pytest.fixture(params=WAYS)
 def way(request, monkeypatch):
     """Convolve in one way, whatever suits the shapes."""
-    monkeypatch.setattr(_convolution, "_way", lambda *args: WAYS[request.param])
+    monkeypatch.setattr(_convolve, "_way", lambda *args: WAYS[request.param])
     return request.param
 
 
@@ -71,7 +71,7 @@ def test_agrees_with_torch(case, with_bias, way):
     ("outputs", "patches_bytes"), [(1, 1), (8, 1), (20, 600), (1024, 2000)]
 )
 def test_patches_agree_in_blocks(case, outputs, patches_bytes, monkeypatch):
-    monkeypatch.setattr(_convolution, "_way", lambda *args: _patches)
+    monkeypatch.setattr(_convolve, "_way", lambda *args: _patches)
     monkeypatch.setattr(_patches, "_OUTPUTS", outputs)
     monkeypatch.setattr(_patches, "_PATCHES_BYTES", patches_bytes)
     check(draw(case))
@@ -80,7 +80,7 @@ def test_patches_agree_in_blocks(case, outputs, patches_bytes, monkeypatch):
 @each_case
 @pytest.mark.parametrize("tiles", [1, 9])
 def test_winograd_agrees_in_parts(case, tiles, monkeypatch):
-    monkeypatch.setattr(_convolution, "_way", lambda *args: _winograd)
+    monkeypatch.setattr(_convolve, "_way", lambda *args: _winograd)
     monkeypatch.setattr(_winograd, "_TILES", tiles)
     check(draw(case))
 
@@ -140,7 +140,7 @@ def test_gives_only_the_gradients_that_are_needed(needs, way):
     images, weight, bias, stride = draw(CASES["stride 2"])
     grad = torch.ones_like(functional.conv2d(images, weight, bias, stride))
     with torch.no_grad():
-        found = _convolution._gradients(images, weight, grad, stride, needs)
+        found = _convolve._gradients(images, weight, grad, stride, needs)
     assert tuple(one is not None for one in found) == needs
 
 
@@ -191,4 +191,4 @@ def test_second_derivative():
 def test_winograd_needs_tiles_channels_and_a_gain(images, kernel, stride, suits):
     meta = torch.empty(images, device="meta"), torch.empty(kernel, device="meta")
     assert _winograd.suits(*meta, stride) == suits
-    assert _convolution._way(*meta, stride) is (_winograd if suits else _patches)
+    assert _convolve._way(*meta, stride) is (_winograd if suits else _patches)

@@ -24,13 +24,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skcaps.functional._minimal_filtering import (
+from skcaps._kernels._minimal_filtering import (
     Filter,
     Tiling,
     minimal_filter,
     tile_side,
 )
-from skcaps.functional._steps import equal_step
+from skcaps._kernels._steps import equal_step
 
 # Tiles at a time, of whole images: enough rows for fast products, and little memory.
 _TILES = 256

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from skcaps.functional import _patches, _winograd
+from skcaps._kernels import _patches, _winograd
 
 
 class Convolve(torch.autograd.Function):

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from skcaps.functional._steps import equal_step
+from skcaps._kernels._steps import equal_step
 
 # Outputs in a block: each block reads its part of the kernel once.
 _OUTPUTS = 1280

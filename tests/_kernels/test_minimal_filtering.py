@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from skcaps.functional._minimal_filtering import Tiling, minimal_filter, tile_side
+from skcaps._kernels._minimal_filtering import Tiling, minimal_filter, tile_side
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,14 @@ import torch
 from torch.nn import functional
 from torch.testing import assert_close
 
-from skcaps.functional._convolution import Convolve
-from skcaps.nn import ProductConv2d
+from skcaps._kernels import _conv2d
+from skcaps._kernels._convolve import Convolve
+from skcaps.nn._convolution import Conv2d
 
 
 def make(dtype=torch.float32, out_channels=64):
     torch.manual_seed(0)
-    conv = ProductConv2d(3, out_channels, (5, 3), (2, 1)).to(dtype)
-    conv.use_products()
-    return conv
+    return Conv2d(3, out_channels, (5, 3), (2, 1)).to(dtype)
 
 
 def draw(dtype=torch.float32):
@@ -55,25 +54,10 @@ def test_weight_result_and_gradient_have_their_channels_last():
     assert conv.weight.grad.stride() == conv.weight.stride()
 
 
-def test_is_torchs_own_until_products_are_wanted(products):
-    torch.manual_seed(0)
-    conv, images = ProductConv2d(3, 64, (5, 3), (2, 1)), draw()
-    before = conv(images)
-    assert torch.equal(before, torchs_own(conv, images))
-    assert not products
-    conv.use_products()
-    assert_close(conv(images), before)
-    assert len(products) == 1
-    conv.use_products(False)
-    assert conv.weight.is_contiguous()
-    assert torch.equal(conv(images), before)
-    assert len(products) == 1
-
-
 def test_few_channels_are_left_to_torch(products):
     conv = make(out_channels=63)
     conv(draw())
-    assert not conv.uses_products
+    assert conv.weight.is_contiguous()
     assert not products
 
 
@@ -85,7 +69,8 @@ def test_result_may_be_changed_in_place():
     assert_close(found, conv.weight.grad)
 
 
-def test_autocast_does_not_touch_products(products):
+def test_autocast_does_not_touch_products(products, monkeypatch):
+    monkeypatch.setattr(_conv2d, "_has_matrix_unit", lambda: False)
     conv, images = make(), draw()
     expected = conv(images)
     (expected_grad,) = torch.autograd.grad(expected.square().sum(), conv.weight)
@@ -97,9 +82,9 @@ def test_autocast_does_not_touch_products(products):
     assert torch.equal(grad, expected_grad)
 
 
-def test_autocast_reaches_torchs_own(products):
+def test_autocast_reaches_torchs_own_where_that_is_faster(products, monkeypatch):
+    monkeypatch.setattr(_conv2d, "_has_matrix_unit", lambda: True)
     conv, images = make(), draw()
-    conv.use_products(False)
     with torch.autocast("cpu", torch.bfloat16):
         assert conv(images).dtype == torch.bfloat16
     assert not products
@@ -144,3 +129,21 @@ def test_what_does_not_fit_gets_torchs_error(images, message):
 def test_one_image_without_a_batch():
     conv, images = make(), draw()
     assert_close(conv(images[0]), conv(images)[0])
+
+
+@pytest.mark.parametrize(
+    ("capability", "has_amx", "expected"),
+    [("AVX512", True, True), ("AVX512", False, False), ("DEFAULT", False, True)],
+)
+def test_matrix_unit(capability, has_amx, expected, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(
+        torch.cpu, "_is_amx_tile_supported", lambda: has_amx, raising=False
+    )
+    assert _conv2d._has_matrix_unit() == expected
+
+
+def test_older_torch_knows_no_matrix_unit(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+    assert not _conv2d._has_matrix_unit()
