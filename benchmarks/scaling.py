@@ -37,13 +37,10 @@ LABELS = {
 def make_network_step(kind, batch, side, n_classes, iterations):
     import torch
 
-    from skcaps.estimators._machine import place
     from skcaps.nn import capsnet, efficient_capsnet
 
     build = {"capsnet": capsnet, "efficient_capsnet": efficient_capsnet}[kind]
     network = build((1, side, side), n_classes, routing_iterations=iterations)
-    # As the estimators do.
-    place(network, torch.device("cpu"), "float32", compiled=False)
     optimizer = torch.optim.Adam(network.parameters(), fused=True)
     images = torch.rand(batch, 1, side, side)
 

@@ -19,8 +19,9 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skcaps import CapsNetClassifier, EfficientCapsNetClassifier
-from skcaps.estimators._machine import autocast, has_bfloat16, runs_in_bfloat16
-from skcaps.estimators._objective import Batch, Objective
+from skcaps.estimators._labels import SingleLabel
+from skcaps.estimators._machine import Machine, has_bfloat16
+from skcaps.estimators._objective import Batch, Objective, Settings
 
 RESULTS = Path(__file__).parent / "results" / "speed" / processor_folder()
 BATCH = 128
@@ -64,7 +65,7 @@ def floor_step(name, precision):
 
     def step():
         convs.zero_grad(set_to_none=True)
-        with autocast(CPU, precision):
+        with Machine("cpu", CPU, precision, False).autocast():
             out = convs(images)
         out.backward(torch.ones_like(out))
 
@@ -94,13 +95,16 @@ def bare_step(name, precision):
     network = classifier.network_.train()
     optimizer = torch.optim.Adam(network.parameters(), fused=True)
     objective = Objective(
-        "margin",
-        reconstruction_weight=0.0005,
-        weight_scale=1.0,
-        in_bfloat16=runs_in_bfloat16(CPU, precision),
+        Settings(
+            SingleLabel(np.arange(10)),
+            "margin",
+            reconstruction_weight=0.0005,
+            weight_scale=1.0,
+            in_bfloat16=Machine("cpu", CPU, precision, False).in_bfloat16,
+        )
     )
     targets = nn.functional.one_hot(torch.from_numpy(y), 10).float()
-    batch = Batch(torch.from_numpy(X / 255).float(), targets, None)
+    batch = Batch(torch.from_numpy(X / 255).float(), targets, None, ())
 
     def step():
         optimizer.zero_grad()
@@ -251,7 +255,7 @@ def time_prediction(name, precision, arguments):
 
     @torch.inference_mode()
     def floor():
-        with autocast(CPU, precision):
+        with Machine("cpu", CPU, precision, False).autocast():
             convs(images)
 
     found = take_turns(

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skcaps.estimators import CapsNetClassifier, EfficientCapsNetClassifier
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CLASSES = {
     "CapsNetClassifier": CapsNetClassifier,
     "EfficientCapsNetClassifier": EfficientCapsNetClassifier,
@@ -134,7 +134,7 @@ def load(path):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is damaged, not written by `save`, or written by a later version.
+        If the file is damaged, not written by `save`, or written by another version.
 
     See Also
     --------
@@ -238,6 +238,12 @@ def _parse(path, metadata):
             f"{path} was written by skcaps {content.get('skcaps_version')} in format "
             f"{version}, and this version reads formats up to {FORMAT_VERSION}; "
             "upgrade skcaps."
+        )
+    if version < FORMAT_VERSION:
+        raise ValueError(
+            f"{path} was written by an older skcaps, "
+            f"{content.get('skcaps_version')}, in format {version}, and this version "
+            f"reads format {FORMAT_VERSION}; load it there, or fit again."
         )
     if not isinstance(name, str) or name not in CLASSES:
         raise ValueError(

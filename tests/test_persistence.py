@@ -311,6 +311,12 @@ def test_later_format(saved):
         load(saved)
 
 
+def test_older_format(saved):
+    rewrite(saved, lambda content: content.update(format_version=1))
+    with pytest.raises(ValueError, match=r"an older skcaps, .* or fit again"):
+        load(saved)
+
+
 @pytest.mark.parametrize("version", [0, "1", None, 1.0, True])
 def test_wrong_format_version(saved, version):
     rewrite(saved, lambda content: content.update(format_version=version))
@@ -325,8 +331,16 @@ def test_only_known_classes_are_built(saved, name):
         load(saved)
 
 
+def network_of(content):
+    return content["fitted"]["_network"]
+
+
+def classes_of(content):
+    return network_of(content)["classes"]["$array"]
+
+
 def drop_architecture(content):
-    del content["fitted"]["_architecture"]
+    del network_of(content)["architecture"]
 
 
 @pytest.mark.parametrize(
@@ -334,10 +348,10 @@ def drop_architecture(content):
     [
         lambda content: content["params"].update(unknown=1),
         lambda content: content["params"].update(stem={"$module": "os"}),
-        lambda content: content["fitted"]["_architecture"].update(pose_dim=7),
-        lambda content: content["fitted"]["_architecture"].update(builder="eval"),
-        lambda content: content["fitted"]["classes_"]["$array"].update(dtype="M8[s]"),
-        lambda content: content["fitted"]["classes_"]["$array"].update(shape=[99]),
+        lambda content: network_of(content)["architecture"].update(pose_dim=7),
+        lambda content: network_of(content)["architecture"].update(builder="eval"),
+        lambda content: classes_of(content).update(dtype="M8[s]"),
+        lambda content: classes_of(content).update(shape=[99]),
         lambda content: content.update(params=[]),
         lambda content: content.pop("fitted"),
         drop_architecture,

@@ -7,24 +7,18 @@ capsule networks: only the network and the loss, cross entropy, are others.
 import math
 from itertools import pairwise
 
-import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.nn import functional as F
 
-from skcaps.estimators import _inputs, _targets
+from skcaps.estimators import _inputs
 from skcaps.estimators._callbacks import EpochTasks
 from skcaps.estimators._dataset import ImageDataset, find_batch_size
-from skcaps.estimators._machine import (
-    PRECISIONS,
-    autocast,
-    draw_seed,
-    isolated_random_state,
-    resolve_device,
-)
-from skcaps.estimators._prediction import run_over_batches
+from skcaps.estimators._fitted import FittedNetwork
+from skcaps.estimators._labels import SingleLabel, find_labels
+from skcaps.estimators._machine import Machine, draw_seed, isolated_random_state
 from skcaps.estimators._training import build_net
 from skcaps.nn import (
     CapsNetStem,
@@ -149,28 +143,26 @@ ARCHITECTURES = {
 class CrossEntropy(nn.Module):
     """Softmax cross entropy, or one logistic loss for each class of an indicator."""
 
-    def __init__(self, is_multilabel, precision):
+    def __init__(self, labels, machine):
         super().__init__()
-        self.is_multilabel = is_multilabel
-        self.precision = precision
+        self.labels = labels
+        self.machine = machine
 
     def forward(self, network, batch):
-        """Give the loss and the scores (batch, n_classes)."""
+        """Return the loss and the scores (batch, n_classes)."""
         targets = batch.targets
-        with autocast(targets.device, self.precision):
+        with self.machine.autocast():
             scores = network(batch.images)
         scores = scores.to(targets.dtype)
-        if not self.is_multilabel:
+        if isinstance(self.labels, SingleLabel):
             return F.cross_entropy(scores, targets), scores
         loss = F.binary_cross_entropy_with_logits(scores, targets, reduction="none")
         return loss.sum(dim=1).mean(), scores
 
     def accuracy(self, scores, batch):
-        """Share of samples whose label, or whole set of labels, is found."""
-        targets = batch.targets
-        if self.is_multilabel:
-            return ((scores > 0) == targets.bool()).all(1).float().mean()
-        return (scores.argmax(1) == targets.argmax(1)).float().mean()
+        """Return the share of samples whose label, or set of labels, is found."""
+        found = scores.sigmoid()
+        return self.labels.is_right(found, batch.targets).float().mean()
 
 
 class CNNClassifier(ClassifierMixin, BaseEstimator):
@@ -211,39 +203,34 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
 
     def fit(self, X, y):
         """Train the network."""
-        device = resolve_device(self.device)
-        rows, y, self.layout_ = _inputs.check_fit_input(self, X, y)
-        y, self.is_multilabel_ = _targets.check_targets(y)
-        self.classes_ = _targets.find_classes(y, self.is_multilabel_)
-        self.input_range_ = _inputs.input_range(rows)
+        params = self.get_params(deep=False)
+        machine = Machine.find({**params, "compile": False})
+        rows, y, layout = _inputs.check_fit_input(self, X, y)
+        y, labels = find_labels(y)
         dataset = ImageDataset(
             rows,
-            _targets.encode(y, self.classes_, self.is_multilabel_),
+            labels.encode(y),
             None,
-            self.layout_,
-            self.input_range_,
-            len(self.classes_),
-            device,
-            PRECISIONS[self.precision],
+            layout=layout,
+            input_range=_inputs.input_range(rows),
+            labels=labels,
+            machine=machine,
         )
-        self._train(dataset, device)
-        return self
-
-    def _train(self, dataset, device):
         seed = draw_seed(self.random_state)
         # The steps of a capsule classifier's `fit`: weights, then batches.
-        with isolated_random_state(seed, 0, device):
+        with isolated_random_state(seed, 0, machine.device):
+            architecture = {"builder": self.architecture, **(self.sizes or {})}
             network = ARCHITECTURES[self.architecture](
-                self.layout_.shape, len(self.classes_), **(self.sizes or {})
+                layout.shape, len(labels.classes), **(self.sizes or {})
             )
-        self.network_ = network.to(device, PRECISIONS[self.precision])
+        network.to(machine.device, machine.dtype)
         self.n_parameters_ = count_parameters(network)
-        with isolated_random_state(seed, 1, device):
+        with isolated_random_state(seed, 1, machine.device):
             net = build_net(
-                self.network_,
-                CrossEntropy(self.is_multilabel_, self.precision),
-                self.get_params(deep=False),
-                device=device,
+                network,
+                CrossEntropy(labels, machine),
+                params,
+                device=machine.device,
                 batch_size=find_batch_size(self.batch_size, len(dataset)),
                 n_images=len(dataset),
                 valid=None,
@@ -251,26 +238,23 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             )
             net.train(dataset, self.max_epochs)
         self.history_ = net.epochs()
+        self.classes_ = labels.classes
+        self.fitted_ = FittedNetwork(
+            network, architecture, layout, dataset.input_range, labels, machine, seed
+        )
+        return self
 
     def decision_function(self, X):
-        """Give the scores of the classes, shape (n_samples, n_classes)."""
-        check_is_fitted(self, "network_")
-        rows = _inputs.check_input(self, X, self.layout_)
-        return run_over_batches(
-            self.network_,
-            rows,
-            self.layout_,
-            self.input_range_,
-            next(self.network_.parameters()),
-            self.precision,
-        )
+        """Return the scores of the classes, shape (n_samples, n_classes)."""
+        check_is_fitted(self, "fitted_")
+        rows = _inputs.check_input(self, X, self.fitted_.layout)
+        return self.fitted_.map(self.fitted_.network, rows)
 
     def predict(self, X):
-        """Give the class of the highest score, or an indicator of the positive ones."""
-        scores = self.decision_function(X)
-        if self.is_multilabel_:
-            return (scores > 0).astype(np.uint8)
-        return self.classes_[scores.argmax(axis=1)]
+        """Return the class of the highest score, or an indicator of positive ones."""
+        scores = torch.from_numpy(self.decision_function(X)).sigmoid()
+        labels = self.fitted_.labels
+        return labels.decode_labels(labels.decide(scores).numpy())
 
 
 def count_parameters(module):

@@ -1,8 +1,24 @@
 """CapsNet with couplings that are drawn once and never change."""
 
+import functools
+
 import torch
 
 from skcaps import CapsNetClassifier
+from skcaps.estimators._state import BUILDERS
+from skcaps.nn import capsnet
+
+
+@functools.wraps(capsnet)
+def random_couplings(*args, **options):
+    """Build a CapsNet and draw the logits of its learned couplings for good."""
+    network = capsnet(*args, **options)
+    prior = network.layers[-1].routing.prior.requires_grad_(False)
+    prior.copy_(torch.randn(prior.shape))
+    return network
+
+
+BUILDERS["random_couplings"] = random_couplings
 
 
 class RandomCouplingsClassifier(CapsNetClassifier):
@@ -11,12 +27,4 @@ class RandomCouplingsClassifier(CapsNetClassifier):
     It is the learned routing, with its prior drawn at random and left out of training.
     """
 
-    def _build_network(self, dataset):
-        super()._build_network(dataset)
-        prior = self.network_.layers[-1].routing.prior
-        with self._random_state(), torch.no_grad():
-            # Drawn on the CPU, so that every device has the same couplings.
-            prior.copy_(torch.randn(prior.shape, device="cpu"))
-        prior.requires_grad_(False)
-        self.n_parameters_ -= prior.numel()
-        self._step += 1
+    _builder = "random_couplings"

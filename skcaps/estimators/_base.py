@@ -2,52 +2,31 @@
 
 from __future__ import annotations
 
-import copy
-import warnings
-from abc import abstractmethod
-from contextlib import contextmanager
+import itertools
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
-from skcaps.estimators import _inputs, _state, _targets
-from skcaps.estimators._callbacks import (
-    CallbackSupportMixin,
-    EpochTasks,
-    fit_task,
-    with_callbacks,
-)
-from skcaps.estimators._convergence import warn_if_nothing_learned
-from skcaps.estimators._dataset import ImageDataset, find_batch_size
-from skcaps.estimators._drawing import DrawingMixin
-from skcaps.estimators._initialization import INITIALIZATIONS
-from skcaps.estimators._machine import (
-    PRECISIONS,
-    compile_if,
-    draw_seed,
-    isolated_random_state,
-    place,
-    resolve_device,
-    runs_in_bfloat16,
-    warn_without_bfloat16,
-)
-from skcaps.estimators._objective import Objective
-from skcaps.estimators._training import build_net
-from skcaps.nn import CapsuleNetwork, calibrate
-
-# Enough for means of whole layers, and as few as a training step takes.
-_CALIBRATION_IMAGES = 64
+from skcaps.estimators import _fitting, _inputs, _state
+from skcaps.estimators._callbacks import CallbackSupportMixin, with_callbacks
+from skcaps.estimators._fitted import FittedNetwork
+from skcaps.estimators._machine import PRECISIONS
+from skcaps.functional import lengths
 
 
-class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
-    """Train a capsule network with skorch and serve it as scikit-learn expects."""
+class BaseCapsuleClassifier(
+    CallbackSupportMixin, ClassifierMixin, TransformerMixin, BaseEstimator
+):
+    """Train a capsule network with skorch and serve it as scikit-learn expects.
 
-    network_: CapsuleNetwork
+    A subclass is a constructor that stores its parameters, and the name of the function
+    that builds its network.
+    """
 
-    @abstractmethod
-    def _describe_architecture(self) -> dict:
-        """Give the builder's name and the arguments that parameters set."""
+    _builder: str
+    _fitted: FittedNetwork
 
     @with_callbacks
     def fit(self, X, y, sample_weight=None):
@@ -84,18 +63,7 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
             better than by the most frequent class.
         """
         self._validate_params()
-        with _kept_if_failing(self), torch.inference_mode(False):
-            if self.warm_start and hasattr(self, "network_"):
-                dataset = self._continue_with(X, y, sample_weight)
-            else:
-                dataset = self._start_with(X, y, sample_weight)
-            with self._random_state(), fit_task(self, self.max_epochs) as context:
-                self._train_by_schedule(dataset, EpochTasks(self, context))
-        # What was trained is kept, also where warnings are errors.
-        with self._random_state():
-            warn_if_nothing_learned(
-                self.network_, self.net_.criterion_, dataset, self.learning_rate
-            )
+        _fitting.fit(self, X, y, sample_weight)
         return self
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -125,171 +93,416 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
             `early_stopping` is set, or for what `fit` raises it.
         """
         self._validate_params()
-        if self.early_stopping:
-            raise ValueError(
-                "partial_fit cannot hold out samples; set early_stopping=False."
-            )
-        _check_classes(self, classes)
-        with _kept_if_failing(self), torch.inference_mode(False):
-            if hasattr(self, "network_"):
-                dataset = self._continue_with(X, y, sample_weight)
-            else:
-                dataset = self._start_with(X, y, sample_weight, classes)
-            with self._random_state():
-                self._train_one_pass(dataset)
+        _fitting.partial_fit(self, X, y, classes, sample_weight)
         return self
 
-    def _start_with(self, X, y, sample_weight, classes=None):
-        """Check the first data, decide all that depends on them, build the network."""
-        device = resolve_device(self.device)
-        rows, y, layout = _inputs.check_fit_input(self, X, y)
-        y, is_multilabel = _targets.check_targets(y)
-        classes = _targets.find_classes(
-            y if classes is None else classes, is_multilabel
+    def lengths(self, X):
+        """Give the lengths of the class capsules, the network's own score.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            As in `fit`.
+
+        Returns
+        -------
+        lengths : ndarray of shape (n_samples, n_classes)
+            In [0, 1), float32 (float64 with ``precision="float64"``).
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `X` does not fit the training images.
+        """
+        return self._map(lambda routed: lengths(routed.poses), X)
+
+    def poses(self, X):
+        """Give the pose vectors of the class capsules.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            As in `fit`.
+
+        Returns
+        -------
+        poses : ndarray of shape (n_samples, n_classes, pose_dim)
+            Vectors of length below 1.
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `X` does not fit the training images.
+        """
+        return self._map(lambda routed: routed.poses, X)
+
+    def couplings(self, X):
+        """Give the routing coefficients of the last capsule layer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            As in `fit`.
+
+        Returns
+        -------
+        couplings : ndarray of shape (n_samples, caps_in, n_classes)
+            Summing to 1 over the classes; with self-attention, to 1 plus the trained
+            prior.
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `X` does not fit the training images.
+        """
+        return self._map(lambda routed: routed.coupling, X)
+
+    def coupling_entropy(self, X):
+        """Say how evenly the routing spreads the capsules below over the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            As in `fit`.
+
+        Returns
+        -------
+        entropy : ndarray of shape (n_samples,)
+            Mean over the capsules below of the entropy of their couplings, divided by
+            that of the uniform distribution: 0 where each has chosen one class, 1 where
+            the routing decides nothing. Couplings below 0, which a trained prior may
+            give, count as 0, and each capsule's are scaled to a sum of 1.
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `X` does not fit the training images.
+        """
+        return self._map(lambda routed: _entropy(routed.coupling), X)
+
+    def transform(self, X):
+        """Give the pose vectors, flat.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            As in `fit`.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_classes * pose_dim)
+            Named by `get_feature_names_out`.
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `X` does not fit the training images.
+        """
+        poses = self.poses(X)
+        return poses.reshape(len(poses), -1)
+
+    def get_feature_names_out(self, input_features=None):
+        """Give the names of `transform`'s columns.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Checked against the names seen in `fit`, otherwise unused.
+
+        Returns
+        -------
+        names : ndarray of str objects
+            "<class>_pose<dimension>".
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `input_features` are not those of `fit`.
+        """
+        check_is_fitted(self)
+        _inputs.check_feature_names(self, input_features)
+        pose_dim = self._fitted.architecture["pose_dim"]
+        names = [f"{c}_pose{d}" for c in self.classes_ for d in range(pose_dim)]
+        return np.asarray(names, dtype=object)
+
+    def predict_proba(self, X):
+        """Give class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            As in `fit`.
+
+        Returns
+        -------
+        y_prob : ndarray of shape (n_samples, n_classes)
+            Lengths over their sum; for multilabel `y` the lengths themselves.
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `X` does not fit the training images.
+        """
+        check_is_fitted(self)
+        labels = self._fitted.labels
+        return self._map(lambda routed: labels.probabilities(lengths(routed.poses)), X)
+
+    def decision_function(self, X):
+        """Give scores that rank like `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            As in `fit`.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples, n_classes) or (n_samples,)
+            Lengths; for two classes the logarithm of their ratio, positive for the
+            second; for multilabel `y` lengths minus 0.5.
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `X` does not fit the training images.
+        """
+        found = self.lengths(X)
+        return self._fitted.labels.scores(found)
+
+    def predict(self, X):
+        """Give the class of the longest capsule.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            As in `fit`.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Labels; for multilabel `y` an indicator of the capsules longer than 0.5.
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `X` does not fit the training images.
+        """
+        check_is_fitted(self)
+        labels = self._fitted.labels
+        encoded = self._map(lambda routed: labels.decide(lengths(routed.poses)), X)
+        return labels.decode_labels(encoded)
+
+    def reconstruct(self, X, y=None):
+        """Draw images from class capsules.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            As in `fit`.
+        y : array-like of shape (n_samples,) or (n_samples, n_classes), default=None
+            The class whose capsule is drawn, or an indicator of several, which are
+            drawn one by one and added; by default the predicted ones.
+
+        Returns
+        -------
+        images : ndarray of the shape of X
+            In the units of the training images.
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If the classifier has no decoder, `X` does not fit the training images, or
+            `y` holds an unknown label.
+        """
+        decoded = self._decode(lambda poses, unit, *y: self._in_units(poses, *y), X, y)
+        return _inputs.like_input(decoded, X)
+
+    def reconstruction_error(self, X, y=None):
+        """Say how far images are from what is drawn from their capsules.
+
+        What looks like no training image is drawn badly, so this is a score of anomaly.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            As in `fit`.
+        y : array-like of shape (n_samples,) or (n_samples, n_classes), default=None
+            The class whose capsule is drawn, or an indicator of several; by default the
+            predicted ones.
+
+        Returns
+        -------
+        error : ndarray of shape (n_samples,)
+            Squared differences summed over the image, whose values are from 0 to 1.
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If the classifier has no decoder, `X` does not fit the training images, or
+            `y` holds an unknown label.
+
+        References
+        ----------
+        Sabour, Frosst, Hinton (2017), section 4.1.
+        """
+        fitted = self._checked()
+
+        def error(poses, unit, *encoded):
+            difference = fitted.decode(poses, *encoded) - unit
+            return difference.square().flatten(1).sum(dim=1)
+
+        return self._decode(error, X, y)
+
+    def sweep_pose(self, X, dimension, values, y=None):
+        """Draw images while one dimension of a pose is changed.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            As in `fit`.
+        dimension : int or sequence of int
+            Which dimension of the pose, from 0.
+        values : array-like of shape (n_values,)
+            What is added to it; the paper uses 11 values from -0.25 to 0.25.
+        y : array-like of shape (n_samples,), default=None
+            The class whose capsule is drawn; by default the predicted one.
+
+        Returns
+        -------
+        images : ndarray of shape (n_samples, n_values, ...)
+            In the units of the training images, each of the shape that a sample of `X`
+            has. Several dimensions have an axis before that of the values.
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If the classifier has no decoder, or there is no such dimension.
+
+        References
+        ----------
+        Sabour, Frosst, Hinton (2017), section 5.1 and figure 4.
+        """
+        fitted = self._checked()
+        pose_dim = fitted.architecture["pose_dim"]
+        dimensions = [_check_dimension(d, pose_dim) for d in np.atleast_1d(dimension)]
+        values = np.atleast_1d(np.asarray(values, dtype=float)).tolist()
+
+        def sweep(poses, unit, *encoded):
+            # The classes that are decoded stay those of the unchanged poses.
+            if not encoded:
+                encoded = (fitted.labels.decide(lengths(poses)),)
+            changes = itertools.product(dimensions, values)
+            rows = [
+                self._in_units(_add(poses, *change), *encoded) for change in changes
+            ]
+            return torch.stack(rows, dim=1)
+
+        swept = self._decode(sweep, X, y)
+        n_dimensions = () if np.ndim(dimension) == 0 else (len(dimensions),)
+        return swept.reshape(
+            len(swept), *n_dimensions, len(values), *np.shape(_inputs.to_numpy(X))[1:]
         )
-        _targets.check_loss(self.loss, is_multilabel)
-        weights = self._check_weights(sample_weight, rows, y)
-        encoded = _targets.encode(y, classes, is_multilabel)
-        self.classes_, self._multilabel = classes, is_multilabel
-        self.image_shape_, self._channels_last = layout
-        self.input_range_ = _inputs.input_range(rows, weights)
-        self.device_ = str(device)
-        self._seed, self._step = draw_seed(self.random_state), 0
-        self.history_, self.n_epochs_ = [], 0
-        dataset = self._dataset(rows, encoded, weights)
-        self._build_network(dataset)
-        return dataset
 
-    def _continue_with(self, X, y, sample_weight):
-        """Check later data and parameters against what the first decided."""
-        self._check_same_network()
-        rows, y = _inputs.check_more_input(self, X, y, self._layout)
-        y = _targets.check_same_kind(y, self._multilabel)
-        weights = self._check_weights(sample_weight, rows, y)
-        encoded = _targets.encode(y, self.classes_, self._multilabel)
-        # Loading has said already where a classifier runs instead.
-        if self.device != getattr(self, "_missing_device", None):
-            self.device_ = str(resolve_device(self.device))
-        self._step += 1
-        return self._dataset(rows, encoded, weights)
+    def _checked(self):
+        check_is_fitted(self)
+        return self._fitted
 
-    def _check_same_network(self):
-        """Raise a ValueError if parameters no longer describe the trained network."""
-        changed = [
-            name
-            for name, value in self._describe_architecture().items()
-            if value != self._architecture[name]
-        ]
-        if PRECISIONS[self.precision] != next(self.network_.parameters()).dtype:
-            changed.append("precision")
-        if changed:
+    def _map(self, part, X):
+        """Run the network over batches and join what a function makes of its result."""
+        fitted = self._checked()
+        rows = _inputs.check_input(self, X, fitted.layout)
+        return fitted.map(lambda images: part(fitted.network(images)), rows)
+
+    def _decode(self, function, X, y):
+        """Join what a function makes of poses, images and, where given, the classes."""
+        fitted = self._checked()
+        rows = _inputs.check_input(self, X, fitted.layout)
+        beside = () if y is None else (self._encode(y, len(rows)),)
+        if fitted.network.decoder is None:
             raise ValueError(
-                f"The parameters {', '.join(changed)} have changed since the first "
-                "training, and its network does not fit them; set them back, or clone "
-                "the classifier to begin anew."
+                'This classifier has no decoder; fit it with decoder="dense" or "conv".'
             )
-
-    def _build_network(self, dataset):
-        self._architecture = {
-            **self._describe_architecture(),
-            "image_shape": self.image_shape_,
-            "n_classes": len(self.classes_),
-        }
-        with self._random_state():
-            network = _state.build_network(self._architecture)
-            self._place(network.to(dtype=PRECISIONS[self.precision]))
-            if INITIALIZATIONS[self.initialization](**self._architecture):
-                batch = dataset.sample(_CALIBRATION_IMAGES)
-                calibrate(network, batch.images, batch.targets, batch.sample_weight)
-        self._step += 1
-        self.n_parameters_ = sum(
-            p.numel() for p in self.network_.parameters() if p.requires_grad
-        )
-        self.__dict__.pop("net_", None)
-
-    def _place(self, network):
-        self.network_ = network
-        place(network, torch.device(self.device_), self.compile)
-
-    def _train_by_schedule(self, dataset, tasks):
-        valid = None
-        if self.early_stopping:
-            dataset, valid = dataset.split(self.validation_fraction, self._seed)
-        self.net_ = self._net(dataset, valid, tasks)
-        self._train(dataset, self.max_epochs)
-
-    def _train_one_pass(self, dataset):
-        # The optimiser goes on as long as no parameter changes.
-        params = self.get_params(deep=False)
-        if getattr(getattr(self, "net_", None), "streams", None) != params:
-            self.net_ = self._net(dataset, None, None)
-            self.net_.streams = params
-        self._train(dataset, 1)
-
-    def _train(self, dataset, epochs):
-        before = len(self.net_.epochs())
-        try:
-            self.net_.train(dataset, epochs)
-        finally:
-            for row in self.net_.epochs()[before:]:
-                row = {**row, "epoch": len(self.history_) + 1}
-                self.history_ = [*self.history_, row]
-            self.n_epochs_ = len(self.history_)
-            self.loss_curve_ = [row["train_loss"] for row in self.history_]
-
-    def _net(self, dataset, valid, tasks):
-        device = torch.device(self.device_)
-        warn_without_bfloat16(device, self.precision)
-        # These parameters may have changed since the last training.
-        place(self.network_, device, self.compile)
-        objective = Objective(
-            self.loss,
-            reconstruction_weight=self.reconstruction_weight,
-            weight_scale=1.0 if tasks is None else 1 / dataset.mean_weight(),
-            in_bfloat16=runs_in_bfloat16(device, self.precision),
-        )
-        before = getattr(self, "net_", None)
-        if before is not None and before.criterion.options == objective.options:
-            # It may be compiled.
-            objective = before.criterion
-        compile_if(self.compile, objective)
-        return build_net(
-            self.network_,
-            objective,
-            self.get_params(deep=False),
-            device=device,
-            batch_size=find_batch_size(self.batch_size, len(dataset)),
-            n_images=len(dataset),
-            valid=valid,
-            tasks=tasks,
-        )
-
-    def _dataset(self, rows, encoded, weights):
-        return ImageDataset(
+        return fitted.map(
+            lambda images, *encoded: function(
+                fitted.network(images).poses, images, *encoded
+            ),
             rows,
-            encoded,
-            weights,
-            self._layout,
-            self.input_range_,
-            len(self.classes_),
-            torch.device(self.device_),
-            PRECISIONS[self.precision],
+            *beside,
         )
 
-    def _check_weights(self, sample_weight, rows, y):
-        if sample_weight is not None:
-            sample_weight = _inputs.check_weights(sample_weight, rows)
-        return _targets.apply_class_weight(self.class_weight, y, sample_weight)
+    def _encode(self, y, n_samples):
+        labels = self._fitted.labels
+        y = labels.check(_inputs.to_numpy(y))
+        if len(y) != n_samples:
+            raise ValueError(
+                f"y must name the classes to decode of {n_samples} images, got "
+                f"{len(y)}."
+            )
+        return labels.encode(y)
 
-    def _random_state(self):
-        return isolated_random_state(self._seed, self._step, torch.device(self.device_))
+    def _in_units(self, poses, *encoded):
+        """Decode poses to rows in the training images' units."""
+        fitted = self._fitted
+        images = _inputs.from_unit(fitted.decode(poses, *encoded), fitted.input_range)
+        return fitted.layout.to_rows(images)
 
     @property
-    def _layout(self):
-        return _inputs.ImageLayout(self.image_shape_, self._channels_last)
+    def network_(self):
+        """The trained `skcaps.nn.CapsuleNetwork`."""
+        return self._fitted.network
+
+    @property
+    def classes_(self):
+        """The labels, sorted, of shape (n_classes,)."""
+        return self._fitted.labels.classes
+
+    @property
+    def image_shape_(self):
+        """Channels, height and width of the images."""
+        return self._fitted.layout.shape
+
+    @property
+    def input_range_(self):
+        """The values that become 0 and 1 inside the network."""
+        return self._fitted.input_range
+
+    @property
+    def device_(self):
+        """The device, as a string."""
+        return str(self._fitted.machine.device)
+
+    @property
+    def n_parameters_(self):
+        """The number of trainable parameters."""
+        parameters = self._fitted.network.parameters()
+        return sum(p.numel() for p in parameters if p.requires_grad)
 
     def __sklearn_is_fitted__(self):
-        return hasattr(self, "network_")
+        return "_fitted" in vars(self)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -304,60 +517,25 @@ class BaseCapsuleClassifier(CallbackSupportMixin, DrawingMixin, BaseEstimator):
     def __setstate__(self, state):
         with torch.inference_mode(False):
             super().__setstate__(_state.set_state(state))
-            if "network_" in self.__dict__:
-                self.device_ = str(self._device_here())
-                self._place(self.network_)
-
-    def _device_here(self):
-        try:
-            return resolve_device(self.device)
-        except ValueError:
-            warnings.warn(
-                f"device={self.device!r} is not here; the classifier runs on the CPU.",
-                stacklevel=4,
-            )
-            self._missing_device = self.device
-            return torch.device("cpu")
 
 
-@contextmanager
-def _kept_if_failing(estimator):
-    """Give an estimator back its attributes and weights if a block raises an error.
-
-    An interrupt by the user keeps what was trained until then.
-    """
-    before = dict(vars(estimator))
-    network = before.get("network_", torch.nn.Identity())
-    weights = copy.deepcopy(network.state_dict())
-    try:
-        yield
-    except Exception:
-        has_moved = vars(estimator).get("device_") != before.get("device_")
-        if has_moved and "network_" in before:
-            network.to(before["device_"])
-        if has_moved or not _has_values(network, weights):
-            network.load_state_dict(weights)
-            # Its optimiser has followed the training that failed.
-            before.pop("net_", None)
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
+def _entropy(coupling):
+    """Return the mean entropy of the children's couplings, 1 where they are uniform."""
+    shares = coupling.clamp(min=0)
+    shares = shares / shares.sum(dim=2, keepdim=True)
+    entropy = torch.special.entr(shares).sum(dim=2).mean(dim=1)
+    return entropy / np.log(shares.shape[2])
 
 
-def _has_values(network, weights):
-    found = network.state_dict()
-    return all(torch.equal(found[name], value) for name, value in weights.items())
+def _check_dimension(dimension, pose_dim):
+    if dimension not in range(pose_dim):
+        raise ValueError(
+            f"dimension must be from 0 to {pose_dim - 1}, got {dimension}."
+        )
+    return int(dimension)
 
 
-def _check_classes(estimator, classes):
-    """Hold scikit-learn's rules for `partial_fit`'s classes."""
-    if hasattr(estimator, "network_"):
-        if classes is not None and not np.array_equal(
-            estimator.classes_, np.unique(classes)
-        ):
-            raise ValueError(
-                f"classes={np.unique(classes).tolist()} is not the same as in the "
-                f"first call: {estimator.classes_.tolist()}."
-            )
-    elif classes is None:
-        raise ValueError("classes must be passed on the first call to partial_fit.")
+def _add(poses, dimension, value):
+    changed = poses.clone()
+    changed[..., dimension] += value
+    return changed

@@ -159,6 +159,7 @@ class CapsNetClassifier(BaseCapsuleClassifier):
     """
 
     _parameter_constraints: dict = CAPSNET_CONSTRAINTS
+    _builder = "capsnet"
 
     def __init__(
         self,
@@ -228,18 +229,3 @@ class CapsNetClassifier(BaseCapsuleClassifier):
         self.device = device
         self.precision = precision
         self.compile = compile
-
-    def _describe_architecture(self) -> dict:
-        return {
-            "builder": "capsnet",
-            "stem": self.stem,
-            "conv_channels": self.conv_channels,
-            "kernel_size": self.kernel_size,
-            "primary_capsules": self.primary_capsules,
-            "primary_dim": self.primary_dim,
-            "hidden_capsules": self.hidden_capsules,
-            "pose_dim": self.pose_dim,
-            "routing": self.routing,
-            "routing_iterations": self.routing_iterations,
-            "decoder": self.decoder,
-        }

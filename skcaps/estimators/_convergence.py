@@ -15,14 +15,13 @@ _ALIKE = 0.01
 
 
 @torch.no_grad()
-def warn_if_nothing_learned(network, objective, dataset, learning_rate):
+def warn_if_nothing_learned(network, dataset, learning_rate):
     """Warn if lengths are alike, or no better than the most frequent class.
 
     Parameters
     ----------
     network : CapsuleNetwork
         In evaluation.
-    objective : Objective
     dataset : ImageDataset
         What was trained on; some of it is looked at, drawn at random.
     learning_rate : float
@@ -36,7 +35,7 @@ def warn_if_nothing_learned(network, objective, dataset, learning_rate):
     batch = dataset.sample(_IMAGES)
     # Called as a module, a compiled network would compile once more.
     found = lengths(network.forward(batch.images).poses)
-    fault = _find_fault(found, objective.is_right(found, batch), batch)
+    fault = _find_fault(found, dataset.labels.is_right(found, batch.targets), batch)
     if fault:
         warnings.warn(
             f"The network has learned nothing: {fault}. Try more max_epochs or a "

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
 
-from skcaps.estimators import _inputs, _targets
-from skcaps.estimators._machine import fits_on
-from skcaps.estimators._objective import Batch, LabelPairs, find_pairs
+from skcaps.estimators import _inputs
+from skcaps.estimators._inputs import ImageLayout
+from skcaps.estimators._labels import Labels
+from skcaps.estimators._machine import Machine, fits_on
+from skcaps.estimators._objective import Batch
 
 # With batch_size="auto" an epoch has so many batches, of sizes between these.
 _AUTO_BATCHES = 64
@@ -28,36 +30,43 @@ class ImageDataset(torch.utils.data.Dataset):
     rows : ndarray of shape (n_samples, n_features)
         Moved to a GPU as a whole if they fit there; otherwise left where they are, on
         disk too, and copied batch by batch.
-    targets : ndarray
-        As `_targets.encode` gives them.
+    encoded : ndarray
+        Labels, as from `Labels.encode`.
     sample_weight : ndarray of shape (n_samples,) or None
     layout : ImageLayout
-    bounds : tuple of float
+    input_range : tuple of float
         Values that become 0 and 1.
-    n_classes : int
-    device : torch.device
-        Where batches are made.
-    dtype : torch.dtype
-        Of their images, targets and weights.
+    labels : Labels
+    machine : Machine
+        Where batches are made, and the dtype of images, targets and weights.
     """
 
     def __init__(
-        self, rows, targets, sample_weight, layout, bounds, n_classes, device, dtype
+        self,
+        rows: np.ndarray,
+        encoded: np.ndarray,
+        sample_weight: np.ndarray | None,
+        *,
+        layout: ImageLayout,
+        input_range: tuple[float, float],
+        labels: Labels,
+        machine: Machine,
     ):
+        device, dtype = machine.device, machine.dtype
         self.rows = _inputs.move(rows, device) if fits_on(device, rows) else rows
-        self.targets = torch.from_numpy(targets).to(device)
+        self.targets = torch.from_numpy(encoded).to(device)
         self.sample_weight = (
             None
             if sample_weight is None
             else torch.tensor(sample_weight, dtype=dtype, device=device)
         )
         self.layout = layout
-        self.bounds = bounds
-        self.n_classes = n_classes
+        self.input_range = input_range
+        self.labels = labels
         self.device = device
         self.dtype = dtype
         # On the CPU, so that nothing waits for a GPU to name rows and labels.
-        self.labels = torch.from_numpy(targets)
+        self.encoded = torch.from_numpy(encoded)
         self.indices = torch.arange(len(rows))
 
     def __len__(self):
@@ -71,8 +80,8 @@ class ImageDataset(torch.utils.data.Dataset):
 
     def split(self, validation_fraction, generator):
         """Hold out a part, with every class in both parts if `y` has classes."""
-        labels = self.labels[self.indices].numpy()
-        stratify = labels if labels.ndim == 1 else None
+        encoded = self.encoded[self.indices].numpy()
+        stratify = encoded if encoded.ndim == 1 else None
         try:
             train, valid = train_test_split(
                 np.arange(len(self)),
@@ -111,16 +120,12 @@ class ImageDataset(torch.utils.data.Dataset):
         """Make a batch of the samples at some positions, a tensor on the CPU."""
         indices = self.indices[positions]
         there = self._send(indices)
-        unit = _inputs.to_unit(self._take(indices, there), self.bounds)
+        unit = _inputs.to_unit(self._take(indices, there), self.input_range)
         images = self.layout.to_images(unit.to(self.dtype))
-        targets = _targets.to_rows(self.targets[there], self.n_classes, self.dtype)
+        targets = self.labels.to_rows(self.targets[there], self.dtype)
         weights = None if self.sample_weight is None else self.sample_weight[there]
-        return Batch(images, targets, weights, self._pairs(indices))
-
-    def _pairs(self, indices) -> LabelPairs | None:
-        if self.labels.ndim == 1:
-            return None
-        return LabelPairs(*map(self._send, find_pairs(self.labels[indices])))
+        marks = self.labels.mark(self.encoded[indices])
+        return Batch(images, targets, weights, tuple(map(self._send, marks)))
 
     def _take(self, indices, there) -> torch.Tensor:
         if isinstance(self.rows, torch.Tensor):

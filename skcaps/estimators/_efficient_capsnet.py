@@ -155,6 +155,7 @@ class EfficientCapsNetClassifier(BaseCapsuleClassifier):
     """
 
     _parameter_constraints: dict = EFFICIENT_CAPSNET_CONSTRAINTS
+    _builder = "efficient_capsnet"
 
     def __init__(
         self,
@@ -222,17 +223,3 @@ class EfficientCapsNetClassifier(BaseCapsuleClassifier):
         self.device = device
         self.precision = precision
         self.compile = compile
-
-    def _describe_architecture(self) -> dict:
-        return {
-            "builder": "efficient_capsnet",
-            "stem": self.stem,
-            "conv_channels": self.conv_channels,
-            "primary_capsules": self.primary_capsules,
-            "primary_dim": self.primary_dim,
-            "hidden_capsules": self.hidden_capsules,
-            "pose_dim": self.pose_dim,
-            "routing": self.routing,
-            "routing_iterations": self.routing_iterations,
-            "decoder": self.decoder,
-        }

@@ -100,9 +100,8 @@ def check_feature_names(estimator, input_features):
     _check_feature_names_in(estimator, input_features, generate_names=False)
 
 
-def like_input(images: torch.Tensor, X, layout: ImageLayout):
-    """Give drawn images (n, channels, height, width) in the layout of `X`."""
-    rows = layout.to_rows(images).numpy()
+def like_input(rows: np.ndarray, X) -> np.ndarray:
+    """Return rows (n, features) in the layout of `X`."""
     shape = np.shape(to_numpy(X))
     return rows.reshape(len(rows), *shape[1:])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from inspect import signature
 
 import numpy as np
@@ -97,21 +98,60 @@ def warn_without_bfloat16(device: torch.device, precision: str) -> None:
         )
 
 
-def runs_in_bfloat16(device: torch.device, precision: str) -> bool:
-    """Say whether convolutions run in bfloat16."""
-    return precision == "bfloat16" and has_bfloat16(device)
+@dataclass(frozen=True)
+class Machine:
+    """Where a network runs, and in which number format.
 
+    Attributes
+    ----------
+    asked : str or torch.device
+        The `device` parameter.
+    device : torch.device
+        What was found for it.
+    precision : str
+        A key of `PRECISIONS`.
+    compiled : bool
+    """
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Run the convolutions of a block in bfloat16 if `precision` says so."""
-    enabled = runs_in_bfloat16(device, precision)
-    return torch.autocast(device.type, torch.bfloat16, enabled)
+    asked: str | torch.device
+    device: torch.device
+    precision: str
+    compiled: bool
 
+    @classmethod
+    def find(cls, params: dict) -> Machine:
+        """Resolve an estimator's parameters."""
+        asked = params["device"]
+        found = resolve_device(asked)
+        return cls(asked, found, params["precision"], params["compile"])
 
-def place(network: CapsuleNetwork, device: torch.device, compiled: bool) -> None:
-    """Move a network to its device, and compile it if wanted."""
-    network.to(device)
-    compile_if(compiled, network)
+    def follow(self, params: dict) -> Machine:
+        """Resolve parameters that may have changed.
+
+        A device that was not there when the estimator was loaded stays replaced.
+        """
+        if params["device"] != self.asked:
+            return Machine.find(params)
+        return replace(self, precision=params["precision"], compiled=params["compile"])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and results."""
+        return PRECISIONS[self.precision]
+
+    @property
+    def in_bfloat16(self) -> bool:
+        """Whether convolutions run in bfloat16."""
+        return self.precision == "bfloat16" and has_bfloat16(self.device)
+
+    def autocast(self) -> torch.autocast:
+        """Run the convolutions of a block in bfloat16 if they should."""
+        return torch.autocast(self.device.type, torch.bfloat16, self.in_bfloat16)
+
+    def place(self, network: CapsuleNetwork) -> None:
+        """Move a network here, and compile it if wanted."""
+        network.to(self.device)
+        compile_if(self.compiled, network)
 
 
 def compile_if(wanted: bool, module: torch.nn.Module) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 
-import numpy as np
 import torch
 
+from skcaps.estimators._fitted import FittedNetwork
+from skcaps.estimators._inputs import ImageLayout
+from skcaps.estimators._labels import KINDS
+from skcaps.estimators._machine import Machine, resolve_device
 from skcaps.nn import CapsuleNetwork, capsnet, efficient_capsnet
 
 BUILDERS: dict[str, Callable[..., CapsuleNetwork]] = {
@@ -16,7 +20,7 @@ BUILDERS: dict[str, Callable[..., CapsuleNetwork]] = {
 }
 
 # Rebuilt from the weights; skorch's net holds the optimiser, twice the weights.
-_NOT_PICKLED = ("net_", "network_", "_callback_fit_ctx", "_skl_callbacks_to_teardown")
+_NOT_PICKLED = ("net_", "_fitted", "_callback_fit_ctx", "_skl_callbacks_to_teardown")
 
 
 def build_network(architecture: dict) -> CapsuleNetwork:
@@ -31,51 +35,89 @@ def build_network(architecture: dict) -> CapsuleNetwork:
     return BUILDERS[arguments.pop("builder")](**arguments)
 
 
-def to_arrays(network: torch.nn.Module) -> dict[str, np.ndarray]:
-    """Copy parameters and buffers to NumPy."""
-    return {
-        name: tensor.detach().cpu().numpy().copy()
-        for name, tensor in network.state_dict().items()
-    }
-
-
-def restore_network(architecture, weights) -> CapsuleNetwork:
-    """Build a network on the CPU and fill in its weights."""
-    with torch.random.fork_rng(devices=[]):
-        network = build_network(architecture)
-    tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
-    # Weights of another precision than float32 set the network's.
-    if any(tensor.dtype == torch.float64 for tensor in tensors.values()):
-        network.double()
-    if missing := network.state_dict().keys() ^ tensors.keys():
-        raise ValueError(
-            f"The weights {sorted(missing)} do not fit this version of skcaps, so an "
-            "older or a newer one has kept them; load them there, or fit again."
-        )
-    network.load_state_dict(tensors)
-    return network.eval()
-
-
 def get_state(state: dict) -> dict:
-    """Replace the network in an estimator's state by its weights."""
+    """Replace the fitted network in an estimator's state by plain values."""
     kept = {name: value for name, value in state.items() if name not in _NOT_PICKLED}
-    if "network_" not in state:
+    if "_fitted" not in state:
         return kept
-    kept["_weights"] = to_arrays(state["network_"])
-    stem = state["_architecture"]["stem"]
+    fitted: FittedNetwork = state["_fitted"]
+    architecture = fitted.architecture
+    stem = architecture["stem"]
     if isinstance(stem, torch.nn.Module):
         # Loadable where there is no GPU; one object, so that it is pickled once.
         on_cpu = copy.deepcopy(stem).cpu()
-        kept["_architecture"] = {**state["_architecture"], "stem": on_cpu}
+        architecture = {**architecture, "stem": on_cpu}
         if state["stem"] is stem:
             kept["stem"] = on_cpu
+    kept["_network"] = {
+        "architecture": architecture,
+        "image_shape": fitted.layout.shape,
+        "channels_last": fitted.layout.channels_last,
+        "input_range": fitted.input_range,
+        "labels": next(
+            name for name, kind in KINDS.items() if isinstance(fitted.labels, kind)
+        ),
+        "classes": fitted.labels.classes,
+        "precision": fitted.machine.precision,
+        "seed": fitted.seed,
+        "n_trainings": fitted.n_trainings,
+    }
+    kept["_weights"] = {
+        name: tensor.detach().cpu().numpy().copy()
+        for name, tensor in fitted.network.state_dict().items()
+    }
     return kept
 
 
 def set_state(state: dict) -> dict:
-    """Replace the weights in an estimator's state by a network on the CPU."""
+    """Undo `get_state`."""
     restored = dict(state)
-    weights = restored.pop("_weights", None)
-    if weights is not None:
-        restored["network_"] = restore_network(restored["_architecture"], weights)
+    if "_weights" not in restored:
+        return restored
+    weights = restored.pop("_weights")
+    if "_network" not in restored:
+        raise ValueError(
+            "This classifier was kept by an older version of skcaps; load it there, or "
+            "fit again."
+        )
+    plain = restored.pop("_network")
+    machine = _machine_here(state["device"], plain["precision"], state["compile"])
+    network = _restore(plain["architecture"], weights, machine)
+    restored["_fitted"] = FittedNetwork(
+        network,
+        plain["architecture"],
+        ImageLayout(tuple(plain["image_shape"]), plain["channels_last"]),
+        plain["input_range"],
+        KINDS[plain["labels"]](plain["classes"]),
+        machine,
+        plain["seed"],
+        plain["n_trainings"],
+    )
     return restored
+
+
+def _restore(architecture, weights, machine) -> CapsuleNetwork:
+    """Build a network and fill in its weights."""
+    with torch.random.fork_rng(devices=[]):
+        network = build_network(architecture).to(machine.dtype)
+    tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
+    if differ := network.state_dict().keys() ^ tensors.keys():
+        raise ValueError(
+            f"The weights {sorted(differ)} do not fit this version of skcaps, so an "
+            "older or a newer one has kept them; load them there, or fit again."
+        )
+    network.load_state_dict(tensors)
+    machine.place(network.eval())
+    return network
+
+
+def _machine_here(device, precision, compiled) -> Machine:
+    try:
+        found = resolve_device(device)
+    except ValueError:
+        warnings.warn(
+            f"device={device!r} is not here; the classifier runs on the CPU.",
+            stacklevel=5,
+        )
+        found = torch.device("cpu")
+    return Machine(device, found, precision, compiled)

@@ -39,6 +39,8 @@ class CapsuleNet(NeuralNet):
 
     def __init__(self, module, criterion, *, augmentation=None, **kwargs):
         self.augmentation = augmentation
+        # The estimator's parameters, where it trains by `partial_fit`.
+        self.streams = None
         super().__init__(module, criterion, **kwargs)
 
     @property

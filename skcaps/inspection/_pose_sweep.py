@@ -7,7 +7,7 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
 from skcaps.estimators import _inputs
-from skcaps.inspection._mosaic import draw, to_channels_last, to_text, value_range_of
+from skcaps.inspection._mosaic import draw, rows_to_images, to_text, value_range_of
 
 # Sabour, Frosst, Hinton (2017), section 5.1.
 PAPER_VALUES = tuple(step / 20 for step in range(-5, 6))
@@ -139,14 +139,17 @@ class PoseSweepDisplay:
         check_is_fitted(estimator)
         y = estimator.predict(X) if y is None else np.asarray(_inputs.to_numpy(y))
         if dimension is None:
-            dimension = range(estimator._architecture["pose_dim"])
-        dimensions = [int(d) for d in np.atleast_1d(dimension)]
-        swept = np.stack(
-            [estimator.sweep_pose(X, d, values, y) for d in dimensions], axis=1
+            dimension = range(estimator._fitted.architecture["pose_dim"])
+        dimensions = np.atleast_1d(dimension).tolist()
+        swept = estimator.sweep_pose(X, dimensions, values, y)
+        n_images, n_dimensions, n_values = swept.shape[:3]
+        images = rows_to_images(
+            swept.reshape(n_images * n_dimensions * n_values, -1),
+            estimator._fitted.layout,
         )
         labels, name = _name_rows([to_text(label) for label in y], dimensions)
         display = cls(
-            to_channels_last(swept.reshape(-1, *swept.shape[2:])),
+            images.reshape(-1, n_values, *images.shape[1:]),
             np.asarray(values),
             row_labels=labels,
             row_name=name,

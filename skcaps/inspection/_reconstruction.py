@@ -117,9 +117,10 @@ class ReconstructionDisplay:
         X = _first(_inputs.to_numpy(X), n_images)
         y = estimator.predict(X) if y is None else _first(_inputs.to_numpy(y), n_images)
         drawn = estimator.reconstruct(X, y)
+        layout = estimator._fitted.layout
         display = cls(
-            rows_to_images(X, estimator._layout),
-            rows_to_images(drawn, estimator._layout),
+            rows_to_images(X, layout),
+            rows_to_images(drawn, layout),
             labels=np.asarray(y),
             value_range=estimator.input_range_,
         )

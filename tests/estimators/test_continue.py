@@ -140,3 +140,25 @@ def test_an_interrupt_keeps_what_was_trained():
         clf.fit(X, Y)
     assert clf.n_epochs_ == len(clf.history_) == 1
     assert clf.predict(X).shape == Y.shape
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_every_training_draws_another_order(method):
+    seen = []
+
+    def note(images):
+        seen.append(images.flatten(1).sum(dim=1).tolist())
+        return images
+
+    clf = make(augmentation=note, batch_size=90, warm_start=True).fit(X, Y)
+    getattr(clf, method)(X, Y)
+    getattr(clf, method)(X, Y)
+    assert len(seen) == 3
+    assert sorted(seen[0]) == sorted(seen[1]) == sorted(seen[2])
+    assert seen[0] != seen[1] != seen[2] != seen[0]
+
+
+def test_epochs_are_counted_through_all_trainings():
+    clf = make(max_epochs=2, warm_start=True).fit(X, Y).fit(X, Y).partial_fit(X, Y)
+    assert [row["epoch"] for row in clf.history_] == [1, 2, 3, 4, 5]
+    assert clf.n_epochs_ == 5

@@ -5,6 +5,8 @@ from torch.testing import assert_close
 
 from skcaps.estimators import _dataset, _inputs
 from skcaps.estimators._dataset import BatchIterator, ImageDataset
+from skcaps.estimators._labels import MultiLabel, SingleLabel
+from skcaps.estimators._machine import Machine
 
 CPU = torch.device("cpu")
 ROWS = np.arange(22 * 12, dtype=np.uint8).reshape(22, 12)
@@ -14,14 +16,21 @@ WEIGHTS = np.linspace(0, 1, 22)
 
 def make(rows=ROWS, weights=WEIGHTS, labels=LABELS):
     layout = _inputs.ImageLayout((1, 3, 4), channels_last=False)
+    kind = SingleLabel if labels.ndim == 1 else MultiLabel
     return ImageDataset(
-        rows, labels, weights, layout, (0.0, 255.0), 3, CPU, torch.float64
+        rows,
+        labels,
+        weights,
+        layout=layout,
+        input_range=(0.0, 255.0),
+        labels=kind(np.arange(3)),
+        machine=Machine("cpu", CPU, "float64", False),
     )
 
 
 def test_batch():
-    images, targets, weights, pairs = make().batch(torch.tensor([3, 1]))
-    assert pairs is None
+    images, targets, weights, marks = make().batch(torch.tensor([3, 1]))
+    assert marks == ()
     expected = ROWS[[3, 1]].reshape(2, 1, 3, 4) / 255
     assert_close(images, torch.from_numpy(expected))
     assert_close(targets, torch.eye(3, dtype=torch.float64)[[0, 1]])
@@ -34,8 +43,9 @@ def test_batch_names_every_label_of_every_sample():
     assert_close(
         batch.targets, torch.tensor([[0, 1, 1], [0, 0, 0], [0, 1, 1.0]]).double()
     )
-    assert batch.pairs.samples.tolist() == [0, 0, 2, 2]
-    assert batch.pairs.labels.tolist() == [1, 2, 1, 2]
+    samples, labels = batch.marks
+    assert samples.tolist() == [0, 0, 2, 2]
+    assert labels.tolist() == [1, 2, 1, 2]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "float64"])

@@ -103,12 +103,12 @@ def test_history():
     assert all(0 <= row["train_accuracy"] <= 1 for row in clf.history_)
     rates = [row["learning_rate"] for row in clf.history_]
     # These are the rates at the start of each epoch; in all there are 18 steps.
-    np.testing.assert_allclose(rates, 2e-3 * 0.1 ** (np.arange(3) / 3))
+    np.testing.assert_allclose(rates, 2e-3 * 0.3 ** (np.arange(3) / 3))
     assert clf.n_parameters_ == sum(p.numel() for p in clf.network_.parameters())
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "share"), [(1, 0.01), (2, 10 / 900), (9, 10 / 200), (90, 0.1)]
+    ("batch_size", "share"), [(1, 0.01), (2, 10 / 900), (9, 10 / 200), (90, 0.3)]
 )
 def test_rate_falls_less_in_few_steps(batch_size, share):
     # 90 images, 20 epochs; the start of the second one shows how the rate falls.

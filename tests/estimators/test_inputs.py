@@ -289,9 +289,27 @@ def test_reconstructions_have_the_layout_of_the_input(fitted):
         given = X[:5].reshape(shape)
         assert fitted.reconstruct(given).shape == given.shape
     drawn = fitted.sweep_pose(X[:2], 1, [-0.25, 0, 0.25])
-    assert drawn.shape == (2, 3, 1, 8, 8)
-    np.testing.assert_allclose(
-        drawn[:, 1].reshape(2, -1), fitted.reconstruct(X[:2]), atol=1e-5
-    )
+    assert drawn.shape == (2, 3, 64)
+    np.testing.assert_allclose(drawn[:, 1], fitted.reconstruct(X[:2]), atol=1e-5)
+    for shape in GREY_LAYOUTS:
+        given = X[:2].reshape(shape)
+        swept = fitted.sweep_pose(given, [1, 3], [-0.25, 0, 0.25])
+        assert swept.shape == (2, 2, 3, *given.shape[1:])
+        np.testing.assert_allclose(swept[:, 0].reshape(drawn.shape), drawn, atol=1e-5)
     with pytest.raises(ValueError, match="dimension must be from 0 to 15"):
         fitted.sweep_pose(X[:2], 16, [0])
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_channels_that_seem_to_be_last_are_asked_for(channels):
+    images = np.zeros((6, 8, 9, channels))
+    message = rf"channels last, .* pass image_shape=\(8, 9, {channels}\) to confirm"
+    with pytest.raises(ValueError, match=message):
+        make().fit(images, [0, 1] * 3)
+    clf = make(image_shape=(8, 9, channels)).fit(images + np.eye(9)[:, :1], [0, 1] * 3)
+    assert clf.image_shape_ == (channels, 8, 9)
+
+
+def test_five_channels_are_no_channels():
+    images = np.random.default_rng(0).random((6, 8, 9, 5))
+    assert make().fit(images, [0, 1] * 3).image_shape_ == (8, 9, 5)

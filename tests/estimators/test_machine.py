@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from skcaps._kernels import _conv2d, _convolve, _patches, _winograd
-from skcaps.estimators import _base, _machine
+from skcaps.estimators import _machine
+from skcaps.estimators._machine import Machine
 
 from ._small import X, Y, make, make_capsnet, weights_of
 
@@ -120,14 +121,14 @@ def test_bfloat16_of_a_processor(
 def test_later_trainings_may_move(monkeypatch):
     clf = make(warm_start=True).fit(X, Y)
     places = []
-    original = _machine.place
+    original = Machine.place
 
-    def place(network, device, *args):
-        places.append(device)
-        original(network, device, *args)
+    def place(machine, network):
+        places.append(machine.device)
+        original(machine, network)
 
-    monkeypatch.setattr(_base, "place", place)
-    monkeypatch.setattr(_base, "resolve_device", torch.device)
+    monkeypatch.setattr(Machine, "place", place)
+    monkeypatch.setattr(_machine, "resolve_device", torch.device)
     clf.set_params(device="cpu:0").fit(X, Y)
     assert clf.device_ == "cpu:0"
     assert places == [torch.device("cpu", 0)]
@@ -147,8 +148,8 @@ def test_later_trainings_check_their_device(method, monkeypatch):
 
 def test_failing_after_a_move_restores_everything(monkeypatch):
     clf = make(warm_start=True).fit(X, Y)
-    step, weights, moves = clf._step, weights_of(clf), []
-    monkeypatch.setattr(_base, "resolve_device", torch.device)
+    step, weights, moves = clf._fitted.n_trainings, weights_of(clf), []
+    monkeypatch.setattr(_machine, "resolve_device", torch.device)
     network = clf.network_
     monkeypatch.setattr(
         network, "to", lambda device: moves.append(str(device)) or network
@@ -162,7 +163,7 @@ def test_failing_after_a_move_restores_everything(monkeypatch):
         clf.fit(X, Y)
     assert moves[0] == "cpu:0"
     assert moves[-1] == clf.device_ == "cpu"
-    assert clf._step == step
+    assert clf._fitted.n_trainings == step
     # Its optimiser is on the other device.
     assert not hasattr(clf, "net_")
     for name, value in weights_of(clf).items():
@@ -171,14 +172,14 @@ def test_failing_after_a_move_restores_everything(monkeypatch):
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_trains_in_inference_mode(method, monkeypatch):
-    original = _machine.place
+    original = Machine.place
 
-    def place(network, *args):
+    def place(machine, network):
         # As if the device were another: moving copies.
         network._apply(torch.clone)
-        original(network, *args)
+        original(machine, network)
 
-    monkeypatch.setattr(_base, "place", place)
+    monkeypatch.setattr(Machine, "place", place)
     with torch.inference_mode():
         clf = make(warm_start=True).fit(X, Y)
         loaded = pickle.loads(pickle.dumps(clf))

@@ -117,3 +117,18 @@ def test_skops_trusts_one_type(fitted):
     assert untrusted[0].endswith(type(fitted).__name__)
     loaded = skops.io.loads(dumped, trusted=untrusted)
     np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_pickles_of_an_older_version_say_so():
+    state = clone(CLASSIFIERS["efficient"]).fit(X, Y).__getstate__()
+    del state["_network"]
+    with pytest.raises(ValueError, match="kept by an older version of skcaps"):
+        EfficientCapsNetClassifier().__setstate__(state)
+
+
+def test_weights_of_another_version_say_so():
+    state = clone(CLASSIFIERS["efficient"]).fit(X, Y).__getstate__()
+    weights = state["_weights"]
+    weights["layers.0.prior"] = weights.pop("layers.0.routing.prior")
+    with pytest.raises(ValueError, match="an older or a newer one has kept them"):
+        EfficientCapsNetClassifier().__setstate__(state)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from skcaps.estimators import _prediction
+from skcaps.estimators._fitted import FittedNetwork
 
 from ._small import X, Y, make, make_capsnet
 
@@ -35,14 +35,14 @@ def test_one_score_stands_behind_all(fitted):
 
 def test_only_what_is_asked_for_is_kept(fitted, multilabel, monkeypatch):
     kept = []
-    original = _prediction.run_over_batches
+    original = FittedNetwork.map
 
     def run(*args):
         results = original(*args)
         kept.append((results.shape, results.dtype))
         return results
 
-    monkeypatch.setattr(_prediction, "run_over_batches", run)
+    monkeypatch.setattr(FittedNetwork, "map", run)
     fitted.predict(X)
     fitted.predict_proba(X)
     fitted.score(X, Y)
@@ -119,10 +119,8 @@ def test_reconstruction_error_is_the_summed_square_in_unit_values(fitted):
 
 def test_sweep_of_nothing_is_the_reconstruction(fitted):
     swept = fitted.sweep_pose(X[:4], 3, [-0.2, 0, 0.2])
-    assert swept.shape == (4, 3, 1, 8, 8)
-    np.testing.assert_allclose(
-        swept[:, 1].reshape(4, -1), fitted.reconstruct(X[:4]), atol=1e-4
-    )
+    assert swept.shape == (4, 3, 64)
+    np.testing.assert_allclose(swept[:, 1], fitted.reconstruct(X[:4]), atol=1e-4)
     assert not np.allclose(swept[:, 0], swept[:, 2], atol=1e-3)
 
 
@@ -172,11 +170,18 @@ def test_without_decoder_nothing_is_drawn():
 
 
 def test_labels_to_draw_are_one_for_each_image(fitted):
-    with pytest.raises(ValueError, match="classes to draw of 4 images, got 3"):
+    with pytest.raises(ValueError, match="classes to decode of 4 images, got 3"):
         fitted.reconstruct(X[:4], Y[:3])
 
 
 def test_a_single_value_to_sweep(fitted):
-    assert fitted.sweep_pose(X[:2], 0, 0.1).shape == (2, 1, 1, 8, 8)
+    assert fitted.sweep_pose(X[:2], 0, 0.1).shape == (2, 1, 64)
     with pytest.raises(ValueError, match=r"from 0 to 15, got 0\.5"):
         fitted.sweep_pose(X[:2], 0.5, 0.1)
+
+
+def test_an_image_has_the_same_numbers_alone_and_in_a_batch(fitted):
+    # To the bit, which for images of few numbers costs little.
+    for part in (slice(0, 1), slice(3, 10)):
+        for method in (fitted.lengths, fitted.poses, fitted.reconstruct):
+            np.testing.assert_array_equal(method(X[part]), method(X)[part])

@@ -195,7 +195,8 @@ def test_rows_are_the_estimators_sweeps(fitted, data):
     )
     for row, (sample, dimension) in enumerate([(0, 3), (0, 1), (1, 3), (1, 1)]):
         swept = fitted.sweep_pose(X[:2], dimension, [-1, 0, 1], y[:2])
-        np.testing.assert_array_equal(display.images[row], swept[sample, :, 0])
+        expected = swept[sample].reshape(display.images[row].shape)
+        np.testing.assert_array_equal(display.images[row], expected)
     assert tick_texts(display.ax_.yaxis) == ["0, 3", "0, 1", "1, 3", "1, 1"]
 
 

@@ -1,0 +1,135 @@
+"""A trained network with all that belongs to it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skcaps.estimators import _inputs
+from skcaps.estimators._inputs import ImageLayout
+from skcaps.estimators._labels import Labels
+from skcaps.estimators._machine import Machine
+from skcaps.functional import lengths
+from skcaps.nn import CapsuleNetwork
+
+# Large enough to fill a CPU or GPU, small enough for large images.
+_BATCH = 128
+# The rounding of a matrix product depends on its number of rows. For images of few
+# numbers it is cheap to keep that number fixed, so that a sample's results do not
+# depend on the samples beside it.
+_FEW_FEATURES = 64
+_FIXED_BATCH = 32
+
+
+@dataclass(frozen=True, eq=False)
+class FittedNetwork:
+    """What a classifier knows after `fit`.
+
+    Attributes
+    ----------
+    network : CapsuleNetwork
+    architecture : dict
+        The builder and its arguments, see `build_network`.
+    layout : ImageLayout
+    input_range : tuple of float
+        Values that become 0 and 1.
+    labels : Labels
+    machine : Machine
+    seed : int
+        Of all random draws.
+    n_trainings : int
+        Calls of `fit` and `partial_fit` so far; each draws anew.
+    """
+
+    network: CapsuleNetwork
+    architecture: dict[str, Any]
+    layout: ImageLayout
+    input_range: tuple[float, float]
+    labels: Labels
+    machine: Machine
+    seed: int
+    n_trainings: int = 0
+
+    @torch.inference_mode()
+    def map(
+        self, function: Callable[..., Tensor], rows: np.ndarray, *beside: np.ndarray
+    ) -> np.ndarray:
+        """Apply a function to batches of images and join the results.
+
+        Parameters
+        ----------
+        function : callable
+            Maps images (batch, channels, height, width), values from 0 to 1, and the
+            parts of `beside` to a tensor (batch, ...).
+        rows : ndarray of shape (n_samples, n_features)
+        *beside : ndarray of shape (n_samples, ...)
+            Handed out together with the rows.
+
+        Returns
+        -------
+        results : ndarray of shape (n_samples, ...)
+            Of the machine's dtype, or what is no floating-point number as it is.
+        """
+        device, dtype = self.machine.device, self.machine.dtype
+
+        def run(batch: list[Tensor]) -> Tensor:
+            part, *others = (tensor.to(device) for tensor in batch)
+            unit = _inputs.to_unit(part, self.input_range).to(dtype)
+            with self.machine.autocast():
+                found = function(self.layout.to_images(unit), *others)
+            return (found.to(dtype) if found.is_floating_point() else found).cpu()
+
+        return _join(map(run, _batches(rows, *beside)), len(rows)).numpy()
+
+    def lengths(self, images: Tensor) -> Tensor:
+        """Return the lengths (batch, n_classes) of the class capsules."""
+        return lengths(self.network(images).poses)
+
+    def decode(self, poses: Tensor, encoded: Tensor | None = None) -> Tensor:
+        """Decode capsules to images (batch, channels, height, width).
+
+        Parameters
+        ----------
+        poses : Tensor of shape (batch, n_classes, pose_dim)
+        encoded : Tensor, optional
+            The classes, as from `Labels.encode`; by default those that the poses say.
+        """
+        if encoded is None:
+            encoded = self.labels.decide(lengths(poses))
+        targets = self.labels.to_rows(encoded, poses.dtype)
+        marks = self.labels.mark(encoded)
+        return self.labels.decode(self.network, poses, targets, marks).clamp(max=1)
+
+
+def _join(parts, n_rows):
+    """Copy parts below each other, up to so many rows, and keep none of them."""
+    first = next(parts)
+    joined = first.new_empty(n_rows, *first.shape[1:])
+    start = 0
+    for part in itertools.chain([first], parts):
+        target = joined[start : start + len(part)]
+        target.copy_(part[: len(target)])
+        start += len(target)
+    return joined
+
+
+def _batches(rows, *beside):
+    """Yield lists of tensors; after the last row its copies may follow."""
+    fixed = rows.shape[1] <= _FEW_FEATURES
+    size = _FIXED_BATCH if fixed else _BATCH
+    for start in range(0, len(rows), size):
+        part = slice(start, start + size)
+        batch = [_inputs.as_tensor(rows[part])]
+        batch += [torch.from_numpy(other[part]) for other in beside]
+        yield [_pad(tensor, size) for tensor in batch] if fixed else batch
+
+
+def _pad(batch, size):
+    missing = size - len(batch)
+    return torch.cat([batch, batch[-1:].expand(missing, *batch.shape[1:])])

@@ -1,0 +1,289 @@
+"""From data to a trained network."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import contextmanager
+from dataclasses import replace
+from inspect import signature
+
+import numpy as np
+import torch
+
+from skcaps.estimators import _inputs, _state
+from skcaps.estimators._callbacks import EpochTasks, fit_task
+from skcaps.estimators._convergence import warn_if_nothing_learned
+from skcaps.estimators._dataset import ImageDataset, find_batch_size
+from skcaps.estimators._fitted import FittedNetwork
+from skcaps.estimators._initialization import INITIALIZATIONS
+from skcaps.estimators._labels import apply_class_weight, check_loss, find_labels
+from skcaps.estimators._machine import (
+    PRECISIONS,
+    Machine,
+    compile_if,
+    draw_seed,
+    isolated_random_state,
+    warn_without_bfloat16,
+)
+from skcaps.estimators._objective import Objective, Settings
+from skcaps.estimators._training import build_net
+from skcaps.nn import calibrate
+
+# Enough for means of whole layers, and as few as a training step takes.
+_CALIBRATION_IMAGES = 64
+
+
+def fit(estimator, X, y, sample_weight) -> None:
+    """Train an estimator for all its epochs."""
+    with _kept_if_failing(estimator), torch.inference_mode(False):
+        if estimator.warm_start and is_fitted(estimator):
+            dataset = _continue_with(estimator, X, y, sample_weight)
+        else:
+            dataset = _start_with(estimator, X, y, sample_weight)
+        with (
+            _random_state(estimator._fitted),
+            fit_task(estimator, estimator.max_epochs) as context,
+        ):
+            _train_by_schedule(estimator, dataset, EpochTasks(estimator, context))
+    # What was trained is kept, also where warnings are errors.
+    with _random_state(estimator._fitted):
+        warn_if_nothing_learned(estimator.network_, dataset, estimator.learning_rate)
+
+
+def partial_fit(estimator, X, y, classes, sample_weight) -> None:
+    """Train an estimator for one pass."""
+    if estimator.early_stopping:
+        raise ValueError(
+            "partial_fit cannot hold out samples; set early_stopping=False."
+        )
+    _check_classes(estimator, classes)
+    with _kept_if_failing(estimator), torch.inference_mode(False):
+        if is_fitted(estimator):
+            dataset = _continue_with(estimator, X, y, sample_weight)
+        else:
+            dataset = _start_with(estimator, X, y, sample_weight, classes)
+        with _random_state(estimator._fitted):
+            _train_one_pass(estimator, dataset)
+
+
+def is_fitted(estimator) -> bool:
+    """Return whether an estimator has a network."""
+    return "_fitted" in vars(estimator)
+
+
+def describe_architecture(estimator) -> dict:
+    """Return the builder's name and those of its arguments that are parameters."""
+    params = estimator.get_params(deep=False)
+    arguments = signature(_state.BUILDERS[estimator._builder]).parameters
+    chosen = {name: params[name] for name in arguments if name in params}
+    # The layout decides it.
+    chosen.pop("image_shape")
+    return {"builder": estimator._builder, **chosen}
+
+
+def _start_with(estimator, X, y, sample_weight, classes=None) -> ImageDataset:
+    """Check the first data, decide all that depends on them, build the network."""
+    params = estimator.get_params(deep=False)
+    machine = Machine.find(params)
+    rows, y, layout = _inputs.check_fit_input(estimator, X, y)
+    y, labels = find_labels(y, classes)
+    check_loss(estimator.loss, labels)
+    weights = _check_weights(estimator, sample_weight, rows, y)
+    dataset = ImageDataset(
+        rows,
+        labels.encode(y),
+        weights,
+        layout=layout,
+        input_range=_inputs.input_range(rows, weights),
+        labels=labels,
+        machine=machine,
+    )
+    architecture = {
+        **describe_architecture(estimator),
+        "image_shape": layout.shape,
+        "n_classes": len(labels.classes),
+    }
+    seed = draw_seed(estimator.random_state)
+    with isolated_random_state(seed, 0, machine.device):
+        network = _state.build_network(architecture).to(machine.dtype)
+        machine.place(network)
+        if INITIALIZATIONS[estimator.initialization](**architecture):
+            batch = dataset.sample(_CALIBRATION_IMAGES)
+            calibrate(network, batch.images, batch.targets, batch.sample_weight)
+    fitted = FittedNetwork(
+        network,
+        architecture,
+        layout,
+        dataset.input_range,
+        labels,
+        machine,
+        seed,
+        n_trainings=1,
+    )
+    vars(estimator).pop("net_", None)
+    vars(estimator).update(_fitted=fitted, history_=[], n_epochs_=0)
+    return dataset
+
+
+def _continue_with(estimator, X, y, sample_weight) -> ImageDataset:
+    """Check later data and parameters against what the first decided."""
+    fitted = estimator._fitted
+    _check_same_network(estimator, fitted)
+    rows, y = _inputs.check_more_input(estimator, X, y, fitted.layout)
+    y = fitted.labels.check(y)
+    weights = _check_weights(estimator, sample_weight, rows, y)
+    encoded = fitted.labels.encode(y)
+    machine = fitted.machine.follow(estimator.get_params(deep=False))
+    estimator._fitted = replace(
+        fitted, machine=machine, n_trainings=fitted.n_trainings + 1
+    )
+    return ImageDataset(
+        rows,
+        encoded,
+        weights,
+        layout=fitted.layout,
+        input_range=fitted.input_range,
+        labels=fitted.labels,
+        machine=machine,
+    )
+
+
+def _check_same_network(estimator, fitted: FittedNetwork) -> None:
+    """Raise a ValueError if parameters no longer describe the trained network."""
+    changed = [
+        name
+        for name, value in describe_architecture(estimator).items()
+        if value != fitted.architecture[name]
+    ]
+    if PRECISIONS[estimator.precision] != fitted.machine.dtype:
+        changed.append("precision")
+    if changed:
+        raise ValueError(
+            f"The parameters {', '.join(changed)} have changed since the first "
+            "training, and its network does not fit them; set them back, or clone the "
+            "classifier to begin anew."
+        )
+
+
+def _train_by_schedule(estimator, dataset, tasks) -> None:
+    valid = None
+    if estimator.early_stopping:
+        seed = estimator._fitted.seed
+        dataset, valid = dataset.split(estimator.validation_fraction, seed)
+    estimator.net_ = _net(estimator, dataset, valid, tasks)
+    _train(estimator, dataset, estimator.max_epochs)
+
+
+def _train_one_pass(estimator, dataset) -> None:
+    # The optimiser goes on as long as no parameter changes.
+    params = estimator.get_params(deep=False)
+    net = getattr(estimator, "net_", None)
+    if net is None or net.streams != params:
+        estimator.net_ = _net(estimator, dataset, None, None)
+        estimator.net_.streams = params
+    _train(estimator, dataset, 1)
+
+
+def _train(estimator, dataset, epochs) -> None:
+    net = estimator.net_
+    before = len(net.epochs())
+    try:
+        net.train(dataset, epochs)
+    finally:
+        for row in net.epochs()[before:]:
+            row = {**row, "epoch": len(estimator.history_) + 1}
+            estimator.history_ = [*estimator.history_, row]
+        estimator.n_epochs_ = len(estimator.history_)
+        estimator.loss_curve_ = [row["train_loss"] for row in estimator.history_]
+
+
+def _net(estimator, dataset, valid, tasks):
+    fitted = estimator._fitted
+    machine = fitted.machine
+    warn_without_bfloat16(machine.device, machine.precision)
+    # The device and `compile` may have changed since the last training.
+    machine.place(fitted.network)
+    settings = Settings(
+        fitted.labels,
+        estimator.loss,
+        reconstruction_weight=estimator.reconstruction_weight,
+        weight_scale=1.0 if tasks is None else 1 / dataset.mean_weight(),
+        in_bfloat16=machine.in_bfloat16,
+    )
+    before = getattr(estimator, "net_", None)
+    # The one before may be compiled.
+    if before is not None and before.criterion.settings == settings:
+        objective = before.criterion
+    else:
+        objective = Objective(settings)
+    compile_if(machine.compiled, objective)
+    return build_net(
+        fitted.network,
+        objective,
+        estimator.get_params(deep=False),
+        device=machine.device,
+        batch_size=find_batch_size(estimator.batch_size, len(dataset)),
+        n_images=len(dataset),
+        valid=valid,
+        tasks=tasks,
+    )
+
+
+def _check_weights(estimator, sample_weight, rows, y):
+    if sample_weight is not None:
+        sample_weight = _inputs.check_weights(sample_weight, rows)
+    return apply_class_weight(estimator.class_weight, y, sample_weight)
+
+
+def _random_state(fitted: FittedNetwork):
+    return isolated_random_state(fitted.seed, fitted.n_trainings, fitted.machine.device)
+
+
+@contextmanager
+def _kept_if_failing(estimator):
+    """Give an estimator back its attributes and weights if a block raises an error.
+
+    An interrupt by the user keeps what was trained until then.
+    """
+    before = dict(vars(estimator))
+    fitted = before.get("_fitted")
+    weights = {} if fitted is None else copy.deepcopy(fitted.network.state_dict())
+    try:
+        yield
+    except Exception:
+        if fitted is not None and _put_back(estimator._fitted, fitted, weights):
+            # Its optimiser has followed the training that failed.
+            before.pop("net_", None)
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def _put_back(after: FittedNetwork, before: FittedNetwork, weights: dict) -> bool:
+    """Move a network back and give it its weights; return whether it had others."""
+    has_moved = after.machine.device != before.machine.device
+    if has_moved:
+        before.network.to(before.machine.device)
+    if not has_moved and _has_values(before.network, weights):
+        return False
+    before.network.load_state_dict(weights)
+    return True
+
+
+def _has_values(network, weights):
+    found = network.state_dict()
+    return all(torch.equal(found[name], value) for name, value in weights.items())
+
+
+def _check_classes(estimator, classes):
+    """Hold scikit-learn's rules for `partial_fit`'s classes."""
+    if is_fitted(estimator):
+        if classes is not None and not np.array_equal(
+            estimator.classes_, np.unique(classes)
+        ):
+            raise ValueError(
+                f"classes={np.unique(classes).tolist()} is not the same as in the "
+                f"first call: {estimator.classes_.tolist()}."
+            )
+    elif classes is None:
+        raise ValueError("classes must be passed on the first call to partial_fit.")

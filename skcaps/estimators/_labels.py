@@ -1,0 +1,306 @@
+"""Labels of any type: one for an image, or several."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import column_or_1d
+from torch import Tensor
+
+from skcaps.functional import mask_by_label
+from skcaps.nn import CapsuleNetwork
+
+
+@dataclass(frozen=True, eq=False)
+class Labels(ABC):
+    """What labels are, and what lengths of class capsules say about them.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_classes,)
+    """
+
+    classes: np.ndarray
+
+    @classmethod
+    @abstractmethod
+    def of(cls, y) -> Labels:
+        """Return the labels of checked `y` or of a list of all classes."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """What `y` has to be."""
+
+    @abstractmethod
+    def encode(self, y) -> np.ndarray:
+        """Return class numbers (n_samples,), or the indicator.
+
+        Raises
+        ------
+        ValueError
+            If `y` has a label or a column that is not in `classes`.
+        """
+
+    @abstractmethod
+    def to_rows(self, encoded: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return zeros and ones (batch, n_classes) from `encode`'s result."""
+
+    @abstractmethod
+    def mark(self, encoded: Tensor) -> tuple[Tensor, ...]:
+        """Return what `decode` needs and a GPU would have to wait for."""
+
+    @abstractmethod
+    def decode(
+        self,
+        network: CapsuleNetwork,
+        poses: Tensor,
+        targets: Tensor,
+        marks: tuple[Tensor, ...],
+    ) -> Tensor:
+        """Decode the capsules of the true classes to (batch, channels, height, width).
+
+        Parameters
+        ----------
+        network : CapsuleNetwork
+            With a decoder.
+        poses : Tensor of shape (batch, n_classes, pose_dim)
+        targets : Tensor of shape (batch, n_classes)
+            Zeros and ones.
+        marks : tuple of Tensor
+            As from `mark`.
+        """
+
+    @abstractmethod
+    def decide(self, found: Tensor) -> Tensor:
+        """Return `encode`'s form of what lengths (batch, n_classes) say."""
+
+    @abstractmethod
+    def decode_labels(self, encoded: np.ndarray) -> np.ndarray:
+        """Undo `encode`."""
+
+    @abstractmethod
+    def probabilities(self, found: Tensor) -> Tensor:
+        """Return probabilities (batch, n_classes) from lengths."""
+
+    @abstractmethod
+    def scores(self, found: np.ndarray) -> np.ndarray:
+        """Return what `decision_function` returns, from lengths."""
+
+    @abstractmethod
+    def is_right(self, found: Tensor, targets: Tensor) -> Tensor:
+        """Return for which samples the label, or the whole set of labels, is found."""
+
+    def check(self, y):
+        """Check labels that come after the first ones.
+
+        Raises
+        ------
+        ValueError
+            If an indicator comes where labels came before, or labels for an indicator.
+        """
+        y, kind = _check(y)
+        if not isinstance(self, kind):
+            raise ValueError(
+                f"y must be {self.kind}, as in the first call, got "
+                f"{kind(self.classes).kind} of shape {y.shape}."
+            )
+        return y
+
+
+class SingleLabel(Labels):
+    """One class for each image."""
+
+    kind = "a vector of labels"
+
+    @classmethod
+    def of(cls, y):
+        return cls(np.unique(y))
+
+    def encode(self, y):
+        unknown = np.setdiff1d(y, self.classes)
+        if len(unknown):
+            raise ValueError(
+                f"y has labels {unknown.tolist()} that are not in classes "
+                f"{self.classes.tolist()}, which the first call to fit or partial_fit "
+                "has set."
+            )
+        return np.searchsorted(self.classes, y).astype(np.int64)
+
+    def to_rows(self, encoded, dtype):
+        return to_one_hot(encoded, len(self.classes)).to(dtype)
+
+    def mark(self, encoded):
+        return ()
+
+    def decode(self, network, poses, targets, marks):
+        return network.reconstruct(mask_by_label(poses, targets))
+
+    def decide(self, found):
+        return found.argmax(1)
+
+    def decode_labels(self, encoded):
+        return self.classes[encoded]
+
+    def probabilities(self, found):
+        # The floor makes a sample without any length uniform instead of NaN.
+        found = found.clamp(min=torch.finfo(found.dtype).tiny)
+        return found / found.sum(dim=1, keepdim=True)
+
+    def scores(self, found):
+        if len(self.classes) > 2:
+            return found
+        logs = np.log(np.maximum(found, np.finfo(found.dtype).tiny))
+        return logs[:, 1] - logs[:, 0]
+
+    def is_right(self, found, targets):
+        return found.argmax(1) == targets.argmax(1)
+
+
+class MultiLabel(Labels):
+    """Any number of classes for each image; they are the columns of an indicator."""
+
+    kind = "an indicator of zeros and ones"
+
+    @classmethod
+    def of(cls, y):
+        return cls(np.arange(y.shape[1]) if np.ndim(y) == 2 else np.unique(y))
+
+    def encode(self, y):
+        if y.shape[1] != len(self.classes):
+            raise ValueError(
+                f"y must have {len(self.classes)} columns, one for each class, got "
+                f"{y.shape[1]}."
+            )
+        return y
+
+    def to_rows(self, encoded, dtype):
+        return encoded.to(dtype)
+
+    def mark(self, encoded):
+        """Return samples and labels of every one in the indicator."""
+        return torch.nonzero(encoded, as_tuple=True)
+
+    def decode(self, network, poses, targets, marks):
+        """Decode every true class by itself and add the images of a sample.
+
+        So that one digit of two that overlap can later be decoded alone. An image
+        without labels is zero.
+        """
+        samples, labels = marks
+        alone = to_one_hot(labels, poses.shape[1])
+        parts = network.reconstruct(mask_by_label(poses[samples], alone))
+        whole = parts.new_zeros((len(poses), *parts.shape[1:]))
+        return whole.index_add(0, samples, parts)
+
+    def decide(self, found):
+        return found > 0.5
+
+    def decode_labels(self, encoded):
+        return encoded.astype(int)
+
+    def probabilities(self, found):
+        return found
+
+    def scores(self, found):
+        return found - found.dtype.type(0.5)
+
+    def is_right(self, found, targets):
+        return ((found > 0.5) == targets.bool()).all(1)
+
+
+KINDS: dict[str, type[SingleLabel] | type[MultiLabel]] = {
+    "single": SingleLabel,
+    "multi": MultiLabel,
+}
+
+
+def find_labels(y, classes=None) -> tuple[np.ndarray, Labels]:
+    """Check the first labels, and find the classes where they are not given.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or (n_samples, n_classes)
+        Labels, or an indicator of zeros and ones.
+    classes : array-like of shape (n_classes,), optional
+        All labels that will ever come.
+
+    Returns
+    -------
+    y : ndarray
+        A vector of labels, or a uint8 indicator.
+    labels : Labels
+
+    Raises
+    ------
+    ValueError
+        If `y` is continuous, has several columns that are no indicator, or has fewer
+        than two classes.
+    """
+    y, kind = _check(y)
+    labels = kind.of(y if classes is None else classes)
+    if len(labels.classes) < 2:
+        raise ValueError(
+            "y must hold at least 2 classes, since capsules compete for the image; got "
+            f"1 class: {labels.classes.tolist()}."
+        )
+    return y, labels
+
+
+def _check(y) -> tuple[np.ndarray, type[Labels]]:
+    _check_one_kind(y)
+    check_classification_targets(y)
+    kind = type_of_target(y, input_name="y")
+    if kind == "multilabel-indicator":
+        y = y.toarray() if sparse.issparse(y) else np.asarray(y)
+        return y.astype(np.uint8), MultiLabel
+    if kind == "multiclass-multioutput":
+        raise ValueError(
+            "y must be a vector of labels or an indicator of zeros and ones, got "
+            f"several columns of labels, shape {np.shape(y)} (multiclass-multioutput); "
+            "fit one classifier for each column with MultiOutputClassifier."
+        )
+    return column_or_1d(y, warn=True), SingleLabel
+
+
+def _check_one_kind(y) -> None:
+    """Raise a ValueError for labels that cannot be sorted."""
+    if not isinstance(y, np.ndarray) or y.dtype != object or y.ndim != 1:
+        return
+    if len({isinstance(label, str) for label in y}) > 1:
+        raise ValueError(
+            "y must hold labels of one kind, got strings and other labels; convert "
+            "them with y.astype(str)."
+        )
+
+
+def check_loss(loss: str, labels: Labels) -> None:
+    """Raise a ValueError for a loss that does not train lengths towards 0.5 and above.
+
+    Cross entropy makes the classes of an image share one, so that none of several is
+    longer than 0.5.
+    """
+    if isinstance(labels, MultiLabel) and loss == "cross_entropy":
+        raise ValueError(
+            'loss="cross_entropy" needs one class for each image, and y is an '
+            'indicator of several; use loss="margin".'
+        )
+
+
+def to_one_hot(labels: Tensor, n_classes: int) -> Tensor:
+    """Return which class each label is; unlike torch's own, it reads no value."""
+    return labels.unsqueeze(1) == torch.arange(n_classes, device=labels.device)
+
+
+def apply_class_weight(class_weight, y, sample_weight):
+    """Multiply sample weights by class weights; None where there is neither."""
+    if class_weight is None:
+        return sample_weight
+    weights = compute_sample_weight(class_weight, y)
+    return weights if sample_weight is None else weights * sample_weight
