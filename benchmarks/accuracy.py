@@ -98,7 +98,7 @@ def make_classifier(experiment, arguments):
 
 
 def split_training_images(experiment, arguments):
-    """Give training and validation images, both from the training set."""
+    """Return training and validation images, both from the training set."""
     X, y = experiment.load(data_home=arguments.data_home, return_X_y=True)
     n_train = min(experiment.n_train, len(X) - N_VALIDATION)
     valid = slice(len(X) - N_VALIDATION, None)
@@ -106,7 +106,7 @@ def split_training_images(experiment, arguments):
 
 
 def load_both_sets(experiment, arguments):
-    """Give the experiment's training images and the test images."""
+    """Return the experiment's training images and the test images."""
     X, y = experiment.load(data_home=arguments.data_home, return_X_y=True)
     X_test, y_test = experiment.load(
         subset="test", data_home=arguments.data_home, return_X_y=True

@@ -57,7 +57,7 @@ def make_step(contestant, layer, dtype):
 
 
 def time_layer(layer, dtype, rounds):
-    """Give the median milliseconds of each contestant's two passes, and a product's."""
+    """Return the median milliseconds of each contestant's passes, and a product's."""
     # Products are for float32: compare them with bfloat16 across the table.
     names = [name for name in CONTESTANTS if name != "products" or dtype.itemsize == 4]
     steps = {name: make_step(name, layer, dtype) for name in names}
@@ -88,7 +88,7 @@ def make_product(dtype):
 
 
 def gigaflops_of(name, layer):
-    """Give the billions of operations of a forward and of a backward pass."""
+    """Return the billions of operations of a forward and of a backward pass."""
     if name == PRODUCT:
         return (2e-9 * PRODUCT_SIDE**3,)
     n_in, n_out, kernel, stride, side = LAYERS[layer]

@@ -156,7 +156,7 @@ def draw_reconstructions(fitted, path):
 
 
 def change_by_dimension(classifier, X, y):
-    """Give how much each image's drawing changes with each dimension of the pose."""
+    """Return how much each image's drawing changes with each dimension of the pose."""
     ends = [
         classifier.sweep_pose(X, dimension, [-0.25, 0.25], y)
         for dimension in range(classifier.pose_dim)

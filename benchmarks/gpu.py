@@ -202,7 +202,7 @@ def tf32():
 
 
 def measure_device(device, size):
-    """Give the bytes per second of a copy, and the FLOP/s of products, by precision."""
+    """Return the bytes per second of a copy, and the FLOP/s of products."""
     source = torch.rand(size * size * 4, device=device)
     target = torch.empty_like(source)
     copy = median_seconds(lambda: target.copy_(source), device)
@@ -217,7 +217,7 @@ def measure_device(device, size):
 
 
 def floors(name, n_images, n_parameters, peaks):
-    """Give the seconds of an epoch that arithmetic and memory, without a cache, take.
+    """Return the seconds of an epoch that arithmetic and memory, without a cache, take.
 
     Maps and weights of small batches fit into the cache of a large card.
     """
@@ -235,7 +235,7 @@ def floors(name, n_images, n_parameters, peaks):
 
 
 def time_epochs(name, X, y, device):
-    """Give the seconds of the epochs of one fit, and the number of parameters."""
+    """Return the seconds of the epochs of one fit, and the number of parameters."""
     kind, batch_size, precision, compiled, _ = EPOCHS[name]
     clock = EpochClock()
     classifier = kind(

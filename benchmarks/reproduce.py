@@ -114,7 +114,7 @@ def measure(run, protocol):
 
 
 def describe(name, experiment, profile_name, cells, machine):
-    """Give all that the results depend on besides the seed."""
+    """Return all that the results depend on besides the seed."""
     return {
         "experiment": name,
         "title": experiment.title,

@@ -11,7 +11,7 @@ import skcaps
 
 
 def describe_machine():
-    """Give versions, device and threads."""
+    """Return versions, device and threads."""
     has_gpu = torch.cuda.is_available()
     return {
         "skcaps": skcaps.__version__,

@@ -50,7 +50,7 @@ EPOCH_IMAGES = 60_000
 
 
 def floor_convolutions(name):
-    """Give the convolutions of a network, one after the other, and nothing else."""
+    """Return the convolutions of a network, one after the other, and nothing else."""
     if name == "capsnet":
         return nn.Sequential(nn.Conv2d(1, 256, 9), nn.Conv2d(256, 256, 9, 2))
     sizes = [(1, 32, 5, 1), (32, 64, 3, 1), (64, 64, 3, 1), (64, 128, 3, 2)]
@@ -157,7 +157,7 @@ def call_seconds(function, n_calls):
 
 
 def take_turns(contestants, rounds, n_calls):
-    """Give each contestant's median seconds.
+    """Return each contestant's median seconds.
 
     Parameters
     ----------

@@ -217,7 +217,7 @@ def _read(path):
 
 
 def _parse(path, metadata):
-    """Give the JSON content after checking that it can be understood."""
+    """Return the JSON content after checking that it can be understood."""
     if _METADATA_KEY not in metadata:
         raise ValueError(
             f"{path} is a safetensors file, but skcaps.save did not write it; load "
@@ -261,7 +261,7 @@ def _decode_all(values):
 
 
 def _encode(value, name):
-    """Give a value as JSON; what JSON lacks becomes an object with one "$" key."""
+    """Return a value as JSON; what JSON lacks becomes an object with one "$" key."""
     if type(value) in _PLAIN:
         return value
     if type(value) is float:

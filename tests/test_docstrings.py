@@ -109,7 +109,9 @@ def test_all_is_sorted(module):
     assert module.__all__ == sorted(set(module.__all__), key=style_order)
 
 
-@pytest.mark.parametrize("module", MODULES, ids=name_of)
+@pytest.mark.parametrize(
+    "module", [found for found in MODULES if hasattr(found, "__path__")], ids=name_of
+)
 def test_all_holds_every_public_name(module):
     public = {
         name

@@ -75,7 +75,7 @@ CHARTS = {"dots": draw_dots, "learning_curves": draw_learning_curves}
 
 
 def make_chart(experiment, profile_name, results):
-    """Give the picture of an experiment as the bytes of a PNG file."""
+    """Return the picture of an experiment as the bytes of a PNG file."""
     cells = experiment.cells_of(profile_name)
     figure = CHARTS[experiment.chart](experiment, cells, results)
     file = io.BytesIO()

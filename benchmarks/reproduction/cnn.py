@@ -63,7 +63,7 @@ class SmallCNN(nn.Module):
         )
 
     def forward(self, images):
-        """Give the scores of the classes."""
+        """Return the scores of the classes."""
         return self.head(self.features(images))
 
 
@@ -88,7 +88,7 @@ class LargeCNN(nn.Module):
         )
 
     def forward(self, images):
-        """Give the scores of the classes."""
+        """Return the scores of the classes."""
         return self.head(self.stem(images))
 
 
@@ -258,5 +258,5 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
 
 
 def count_parameters(module):
-    """Give the number of trained values."""
+    """Return the number of trained values."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)

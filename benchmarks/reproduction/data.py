@@ -45,7 +45,7 @@ class TestData(NamedTuple):
 
 
 def load_training(source, profile, seed, data_home):
-    """Give the images that a source trains on."""
+    """Return the images that a source trains on."""
     if source == "smallnorb":
         return _smallnorb_training(profile, data_home)
     load = load_fashion_mnist if source == "fashion" else load_mnist
@@ -59,7 +59,7 @@ def load_training(source, profile, seed, data_home):
 
 
 def load_test(source, profile, data_home):
-    """Give the images that a source is tested on."""
+    """Return the images that a source is tested on."""
     if source == "smallnorb":
         return _smallnorb_test(profile, data_home)
     if source == "affnist":
@@ -84,19 +84,19 @@ def take_of_each_class(data, n_each, seed):
 
 
 def pair_digits(X, y, n_pairs, seed):
-    """Give MultiMNIST pairs in one array; their sources are not kept."""
+    """Return MultiMNIST pairs in one array; their sources are not kept."""
     images, targets = zip(*_iter_pairs(X, y, n_pairs, seed), strict=True)
     return np.concatenate(images), np.concatenate(targets)
 
 
 def iter_test_pairs(profile, data_home):
-    """Give the test pairs in batches, for as many as no memory holds."""
+    """Return the test pairs in batches, for as many as no memory holds."""
     digits = load_test("mnist", profile, data_home)
     return _iter_pairs(digits.X, digits.y, profile.n_test_pairs, TEST_SEED)
 
 
 def _iter_pairs(X, y, n_pairs, seed):
-    """Give images, and indicators with a column for each of the ten digits.
+    """Return images, and indicators with a column for each of the ten digits.
 
     The columns of the batches themselves are those of the digits in `y`, which a few
     images need not all show.
@@ -111,7 +111,7 @@ def _iter_pairs(X, y, n_pairs, seed):
 
 
 def _affine_test(profile, data_home):
-    """Give the published affNIST where it is at hand, else images in its manner."""
+    """Return the published affNIST where it is at hand, else images in its manner."""
     try:
         X, y = load_affnist(
             data_home=data_home, download_if_missing=False, return_X_y=True

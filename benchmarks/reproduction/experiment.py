@@ -68,5 +68,5 @@ class Experiment:
     chart: str = "dots"
 
     def cells_of(self, profile):
-        """Give the cells of a profile."""
+        """Return the cells of a profile."""
         return [cell for cell in self.cells if profile in cell.profiles]

@@ -34,7 +34,7 @@ class StopAtAccuracy(Callback):
 
     @property
     def is_reached(self):
-        """Say whether the last score reached it."""
+        """Return whether the last score reached it."""
         return bool(self.found) and self.found[-1] >= self.accuracy
 
     def on_batch_end(self, net, batch, **kwargs):

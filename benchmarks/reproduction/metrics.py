@@ -5,7 +5,7 @@ from sklearn.metrics import roc_auc_score
 
 
 def error_percent(y_true, y_predicted):
-    """Give the share of wrong labels."""
+    """Return the share of wrong labels."""
     return 100 * float(np.mean(np.asarray(y_true) != np.asarray(y_predicted)))
 
 
@@ -18,7 +18,7 @@ def top_two(scores):
 
 
 def set_error_percent(indicator, chosen):
-    """Give the share of images whose set of labels is not exactly the chosen one.
+    """Return the share of images whose set of labels is not exactly the chosen one.
 
     The error that Sabour et al. report.
     """
@@ -26,7 +26,7 @@ def set_error_percent(indicator, chosen):
 
 
 def partial_error_percent(indicator, chosen):
-    """Give the share of labels not chosen: one right of two counts one half.
+    """Return the share of labels not chosen: one right of two counts one half.
 
     The error that the code of Mazzia et al. reports.
     """
@@ -35,6 +35,6 @@ def partial_error_percent(indicator, chosen):
 
 
 def anomaly_auc(familiar, strange):
-    """Give the area under the ROC curve of scores that should be high if strange."""
+    """Return the area under the ROC curve of scores that should be high if strange."""
     is_strange = np.repeat([0, 1], [len(familiar), len(strange)])
     return float(roc_auc_score(is_strange, np.concatenate([familiar, strange])))

@@ -34,7 +34,7 @@ NARROW_NOTE = (
 
 
 def paper_parameters(n_train):
-    """Give the training parameters of the papers.
+    """Return the training parameters of the papers.
 
     CapsNet's rate falls by 0.96 every 2,000 steps of 128 images, Efficient-CapsNet's
     by 0.97 in an epoch; both are smooth here, and without their floors. The CNNs are
@@ -118,7 +118,7 @@ class Profile:
     note: str = ""
 
     def epochs_of(self, cell):
-        """Give the epochs of a cell."""
+        """Return the epochs of a cell."""
         return self.epochs.get(cell.name, self.max_epochs)
 
 

@@ -49,7 +49,7 @@ class Run:
     data_home: str | None
 
     def parameters(self):
-        """Give the classifier's parameters: the cell's own come last."""
+        """Return the classifier's parameters: the cell's own come last."""
         return {
             "max_epochs": self.profile.epochs_of(self.cell),
             **self.profile.parameters.get(self.cell.network, {}),

@@ -46,11 +46,11 @@ class Store:
 
     @property
     def results(self):
-        """Give one dict for each finished cell and seed."""
+        """Return one dict for each finished cell and seed."""
         return self.content["results"]
 
     def has(self, cell, seed):
-        """Say whether a seed of a cell is finished."""
+        """Return whether a seed of a cell is finished."""
         return any(row["cell"] == cell and row["seed"] == seed for row in self.results)
 
     def add(self, result):

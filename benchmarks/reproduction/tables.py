@@ -11,7 +11,7 @@ PROTOCOL = (
 
 
 def make_table(experiment, profile_name, results):
-    """Give the table of an experiment and the notes below it."""
+    """Return the table of an experiment and the notes below it."""
     profile = experiment.profiles[profile_name]
     header = [
         "network",
@@ -33,7 +33,7 @@ def make_table(experiment, profile_name, results):
 
 
 def spread(values):
-    """Give mean and sample deviation as text."""
+    """Return mean and sample deviation as text."""
     if None in values:
         return "none"
     if len(values) == 1:

@@ -46,7 +46,7 @@ class Convolve(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Give the gradients of images, weight and bias."""
+        """Return the gradients of images, weight and bias."""
         images, weight = ctx.saved_tensors
         needs = ctx.needs_input_grad
         if torch.is_grad_enabled():
@@ -71,7 +71,7 @@ def _gradients(
     stride: tuple[int, int],
     needs: tuple[bool, bool],
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Give the gradients of images and weight, those that are needed."""
+    """Return the gradients of images and weight, those that are needed."""
     last, kernel = _channels_last(images), _channels_last(weight)
     of_images, of_kernel = (
         torch.zeros_like(value) if needed else None

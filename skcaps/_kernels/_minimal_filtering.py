@@ -58,7 +58,7 @@ def minimal_filter(n_outputs: int, n_taps: int) -> Filter[np.ndarray]:
 
 
 def _vandermonde(n_points: int, n_columns: int) -> np.ndarray:
-    """Give the powers of the points; at infinity only the highest counts."""
+    """Return the powers of the points; at infinity only the highest counts."""
     powers = np.zeros((n_points, n_columns))
     powers[:-1] = np.vander(_POINTS[: n_points - 1], n_columns, increasing=True)
     powers[-1, -1] = 1.0
@@ -104,7 +104,7 @@ class Tiling(NamedTuple):
         return tuple(len(range(start, self.n_taps, self.stride)) for start in starts)
 
     def n_inputs(self, phase: int) -> int:
-        """Give the number of pixels that the tiles read in a phase."""
+        """Return the number of pixels that the tiles read in a phase."""
         return self.n_covered + self.taps_of_phases[phase] - 1
 
     @property

@@ -71,7 +71,7 @@ def _windows(maps: Tensor, kernel: Tensor, stride: tuple[int, int]) -> Tensor:
 
 
 def _blocks(windows: Tensor) -> Iterator[tuple[_Slices, _Slices]]:
-    """Give the places (images, rows) and the parts of the kernel of all blocks."""
+    """Return the places (images, rows) and the parts of the kernel of all blocks."""
     sizes = [windows.shape[axis] for axis in (0, 1, 3, 4)]
     steps = _block_steps(windows)
     axes = [
@@ -83,7 +83,7 @@ def _blocks(windows: Tensor) -> Iterator[tuple[_Slices, _Slices]]:
 
 
 def _block_steps(windows: Tensor) -> tuple[int, int, int, int]:
-    """Give the images, rows, kernel rows and kernel columns of a block."""
+    """Return the images, rows, kernel rows and kernel columns of a block."""
     n_images, n_rows, n_columns, kernel_rows, kernel_columns, channels = windows.shape
     images = equal_step(n_images, _OUTPUTS // (n_rows * n_columns))
     rows = equal_step(n_rows, _OUTPUTS // n_columns)

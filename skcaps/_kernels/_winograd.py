@@ -70,7 +70,7 @@ class _Phase(NamedTuple):
 
 
 def suits(images: Tensor, kernel: Tensor, stride: _Sizes) -> bool:
-    """Say whether this way gains more than it costs."""
+    """Return whether this way gains more than it costs."""
     rows, columns = _tilings(images, kernel, stride)
     return (
         len(images) * rows.n_tiles * columns.n_tiles >= _FEWEST_TILES
@@ -138,7 +138,7 @@ def _tilings(images: Tensor, kernel: Tensor, stride: _Sizes) -> _Tilings:
 
 
 def _covered(tilings: _Tilings) -> _Sizes:
-    """Give the rows and columns of all tiles' outputs."""
+    """Return the rows and columns of all tiles' outputs."""
     rows, columns = tilings
     return rows.n_covered, columns.n_covered
 
@@ -242,7 +242,7 @@ def _add_from_points(
 def _tiles(
     grid: Tensor, matrices: _Matrices, steps: _Sizes
 ) -> tuple[list[slice], list[slice]]:
-    """Give the rows and the columns of the grid that each tile takes."""
+    """Return the rows and the columns of the grid that each tile takes."""
     rows, columns = (
         [
             slice(start, start + matrix.shape[1])

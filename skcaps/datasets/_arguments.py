@@ -138,7 +138,7 @@ def check_count(name: str, value: Any, *, minimum: int = 0) -> int:
 
 
 def as_generator(random_state: RandomState) -> np.random.Generator:
-    """Give NumPy's newer kind of random generator for any `random_state`.
+    """Return NumPy's newer kind of random generator for any `random_state`.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ def decompress(path: Path) -> bytes:
 def as_array(
     path: Path, raw: bytes, start: int, dtype: np.dtype[Any], shape: tuple[int, ...]
 ) -> np.ndarray:
-    """Give the values that follow a header.
+    """Return the values that follow a header.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ def find_home(data_home: str | os.PathLike[str] | None) -> Path:
 def obtain(
     path: Path, url: str, check: Callable[[Path], object], download_if_missing: bool
 ) -> Path:
-    """Give the path of a file, which is downloaded first where it is missing.
+    """Return the path of a file, which is downloaded first where it is missing.
 
     Parameters
     ----------

@@ -145,7 +145,7 @@ def iter_multimnist(
     max_shift: int = 4,
     random_state: RandomState = None,
 ) -> Iterator[Bunch]:
-    """Give the pairs of :func:`make_multimnist` in batches, made one at a time.
+    """Return the pairs of :func:`make_multimnist` in batches, made one at a time.
 
     The images are those that :func:`make_multimnist` makes with the same
     `random_state`, a number, whatever the size of the batches.

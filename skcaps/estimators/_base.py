@@ -97,7 +97,7 @@ class BaseCapsuleClassifier(
         return self
 
     def lengths(self, X):
-        """Give the lengths of the class capsules, the network's own score.
+        """Return the lengths of the class capsules, the network's own score.
 
         Parameters
         ----------
@@ -119,7 +119,7 @@ class BaseCapsuleClassifier(
         return self._map(lambda routed: lengths(routed.poses), X)
 
     def poses(self, X):
-        """Give the pose vectors of the class capsules.
+        """Return the pose vectors of the class capsules.
 
         Parameters
         ----------
@@ -141,7 +141,7 @@ class BaseCapsuleClassifier(
         return self._map(lambda routed: routed.poses, X)
 
     def couplings(self, X):
-        """Give the routing coefficients of the last capsule layer.
+        """Return the routing coefficients of the last capsule layer.
 
         Parameters
         ----------
@@ -164,7 +164,7 @@ class BaseCapsuleClassifier(
         return self._map(lambda routed: routed.coupling, X)
 
     def coupling_entropy(self, X):
-        """Say how evenly the routing spreads the capsules below over the classes.
+        """Compute how evenly the routing spreads the capsules below over the classes.
 
         Parameters
         ----------
@@ -189,7 +189,7 @@ class BaseCapsuleClassifier(
         return self._map(lambda routed: _entropy(routed.coupling), X)
 
     def transform(self, X):
-        """Give the pose vectors, flat.
+        """Return the pose vectors, flat.
 
         Parameters
         ----------
@@ -212,7 +212,7 @@ class BaseCapsuleClassifier(
         return poses.reshape(len(poses), -1)
 
     def get_feature_names_out(self, input_features=None):
-        """Give the names of `transform`'s columns.
+        """Return the names of `transform`'s columns.
 
         Parameters
         ----------
@@ -238,7 +238,7 @@ class BaseCapsuleClassifier(
         return np.asarray(names, dtype=object)
 
     def predict_proba(self, X):
-        """Give class probabilities.
+        """Return class probabilities.
 
         Parameters
         ----------
@@ -262,7 +262,7 @@ class BaseCapsuleClassifier(
         return self._map(lambda routed: labels.probabilities(lengths(routed.poses)), X)
 
     def decision_function(self, X):
-        """Give scores that rank like `predict_proba`.
+        """Return scores that rank like `predict_proba`.
 
         Parameters
         ----------
@@ -286,7 +286,7 @@ class BaseCapsuleClassifier(
         return self._fitted.labels.scores(found)
 
     def predict(self, X):
-        """Give the class of the longest capsule.
+        """Return the class of the longest capsule.
 
         Parameters
         ----------
@@ -311,15 +311,15 @@ class BaseCapsuleClassifier(
         return labels.decode_labels(encoded)
 
     def reconstruct(self, X, y=None):
-        """Draw images from class capsules.
+        """Decode class capsules to images.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or images
             As in `fit`.
         y : array-like of shape (n_samples,) or (n_samples, n_classes), default=None
-            The class whose capsule is drawn, or an indicator of several, which are
-            drawn one by one and added; by default the predicted ones.
+            The class whose capsule is decoded, or an indicator of several, which are
+            decoded one by one and added; by default the predicted ones.
 
         Returns
         -------
@@ -338,17 +338,18 @@ class BaseCapsuleClassifier(
         return _inputs.like_input(decoded, X)
 
     def reconstruction_error(self, X, y=None):
-        """Say how far images are from what is drawn from their capsules.
+        """Compute how far images are from what is decoded from their capsules.
 
-        What looks like no training image is drawn badly, so this is a score of anomaly.
+        What looks like no training image is decoded badly, so this is a score of
+        anomaly.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or images
             As in `fit`.
         y : array-like of shape (n_samples,) or (n_samples, n_classes), default=None
-            The class whose capsule is drawn, or an indicator of several; by default the
-            predicted ones.
+            The class whose capsule is decoded, or an indicator of several; by default
+            the predicted ones.
 
         Returns
         -------
@@ -376,7 +377,7 @@ class BaseCapsuleClassifier(
         return self._decode(error, X, y)
 
     def sweep_pose(self, X, dimension, values, y=None):
-        """Draw images while one dimension of a pose is changed.
+        """Decode images while one dimension of a pose is changed.
 
         Parameters
         ----------
@@ -387,7 +388,7 @@ class BaseCapsuleClassifier(
         values : array-like of shape (n_values,)
             What is added to it; the paper uses 11 values from -0.25 to 0.25.
         y : array-like of shape (n_samples,), default=None
-            The class whose capsule is drawn; by default the predicted one.
+            The class whose capsule is decoded; by default the predicted one.
 
         Returns
         -------

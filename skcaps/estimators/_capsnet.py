@@ -11,7 +11,7 @@ class CapsNetClassifier(BaseCapsuleClassifier):
 
     A convolution, a grid of primary capsules and one capsule for each class, whose
     length says how likely the class is and whose direction, the pose, describes how
-    the object looks. A decoder that draws the image from the pose regularizes.
+    the object looks. A decoder that reconstructs the image from the pose regularizes.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class CapsNetClassifier(BaseCapsuleClassifier):
         the paper's convolutions. It is copied, and trained with the rest unless its
         parameters are frozen.
     decoder : {"dense", "conv"} or None, default="dense"
-        What draws images from poses.
+        What decodes poses to images.
     reconstruction_weight : float, default=0.0005
         Factor of the summed squared error of an image, values from 0 to 1.
     initialization : {"auto", "calibrated", "paper"}, default="auto"

@@ -73,7 +73,7 @@ class ImageDataset(torch.utils.data.Dataset):
         return len(self.indices)
 
     def subset(self, positions):
-        """Give the dataset of some samples, sharing the arrays."""
+        """Return the dataset of some samples, sharing the arrays."""
         part = copy.copy(self)
         part.indices = self.indices[torch.from_numpy(positions)]
         return part
@@ -104,7 +104,7 @@ class ImageDataset(torch.utils.data.Dataset):
         return parts
 
     def mean_weight(self):
-        """Give the mean sample weight, 1 without weights."""
+        """Return the mean sample weight, 1 without weights."""
         if self.sample_weight is None:
             return 1.0
         return float(self.sample_weight[self.indices].double().mean())

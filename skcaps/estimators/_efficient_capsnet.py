@@ -10,7 +10,7 @@ class EfficientCapsNetClassifier(BaseCapsuleClassifier):
     """Efficient-CapsNet: few capsules, routed in one pass by self-attention.
 
     Four convolutions, sixteen primary capsules and one capsule for each class: 161,824
-    trained numbers for 28x28 images and ten classes, without the decoder.
+    trainable parameters for 28x28 images and ten classes, without the decoder.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class EfficientCapsNetClassifier(BaseCapsuleClassifier):
         the paper's convolutions. It is copied, and trained with the rest unless its
         parameters are frozen.
     decoder : {"dense", "conv"} or None, default="dense"
-        What draws images from poses.
+        What decodes poses to images.
     reconstruction_weight : float, default=0.0005
         Factor of the summed squared error of an image, values from 0 to 1.
     initialization : {"auto", "calibrated", "paper"}, default="auto"

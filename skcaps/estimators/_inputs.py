@@ -55,7 +55,7 @@ class ImageLayout(NamedTuple):
         return images.flatten(1)
 
     def accepts(self, sample_shape: tuple[int, ...]) -> bool:
-        """Say whether samples of this shape are flattened in the row's order."""
+        """Return whether samples of this shape are flattened in the row's order."""
         channels, *sides = self.shape
         same = sample_shape == self.row_shape
         grey = channels == 1 and _squeeze_channel(sample_shape) == tuple(sides)
@@ -120,7 +120,7 @@ def check_weights(sample_weight, rows):
 
 
 def input_range(rows, sample_weight=None) -> tuple[float, float]:
-    """Give the values that become 0 and 1 inside the network.
+    """Return the values that become 0 and 1 inside the network.
 
     (0, 255) for uint8 of which a value is at least 128, else the smallest and largest
     training value, of the samples that count: masks and images of few grey levels are
@@ -170,7 +170,7 @@ def move(rows, device: torch.device) -> torch.Tensor:
 
 
 def to_numpy(array):
-    """Give a torch tensor as a NumPy array, and anything else as it is."""
+    """Return a torch tensor as a NumPy array, and anything else as it is."""
     if not isinstance(array, torch.Tensor):
         return array
     array = array.detach().cpu()
@@ -178,7 +178,7 @@ def to_numpy(array):
 
 
 def _flatten(X):
-    """Give rows and, for more than two axes, the shape of one sample."""
+    """Return rows and, for more than two axes, the shape of one sample."""
     X = to_numpy(X)
     if isinstance(X, torch.utils.data.Dataset):
         raise TypeError(

@@ -29,7 +29,7 @@ _COMPILE_OPTIONS = {
 
 
 def resolve_device(device) -> torch.device:
-    """Give the torch device of a `device` parameter.
+    """Return the torch device of a `device` parameter.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def _check_cuda(device, index: int | None) -> None:
 
 
 def fits_on(device: torch.device, rows: np.ndarray) -> bool:
-    """Say whether rows may be kept on a GPU; half of its free memory is for them."""
+    """Return whether rows may be kept on a GPU; half of its free memory is for them."""
     if device.type != "cuda":
         return False
     free, _ = torch.cuda.mem_get_info(device)
@@ -72,7 +72,7 @@ def fits_on(device: torch.device, rows: np.ndarray) -> bool:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Say whether bfloat16 is of use; some machines only imitate it, very slowly."""
+    """Return whether bfloat16 is of use; some machines only imitate it, very slowly."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type != "cpu":
@@ -89,7 +89,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def warn_without_bfloat16(device: torch.device, precision: str) -> None:
-    """Say so if float32 takes the place of bfloat16."""
+    """Warn if float32 takes the place of bfloat16."""
     if precision == "bfloat16" and not has_bfloat16(device):
         warnings.warn(
             f'precision="bfloat16" was asked for, but the {device.type} device has no '
@@ -163,7 +163,7 @@ def compile_if(wanted: bool, module: torch.nn.Module) -> None:
 
 
 def draw_seed(random_state) -> int:
-    """Give a seed without touching NumPy's global random state.
+    """Return a seed without touching NumPy's global random state.
 
     Parameters
     ----------

@@ -48,7 +48,7 @@ class CapsuleNet(NeuralNet):
         return [("duration", EpochTimer())]
 
     def get_iterator(self, dataset, training=False):
-        """Give whole batches, shuffled for training."""
+        """Return whole batches, shuffled for training."""
         return BatchIterator(
             dataset,
             self.batch_size,
@@ -130,7 +130,7 @@ class CapsuleNet(NeuralNet):
             self.module_.eval()
 
     def epochs(self):
-        """Give what was recorded, one plain dict for each whole epoch."""
+        """Return what was recorded, one plain dict for each whole epoch."""
         kept = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
         return [
             {
@@ -273,7 +273,7 @@ def build_net(
 
 
 def check_callbacks(callbacks):
-    """Give the user's callbacks as a list.
+    """Return the user's callbacks as a list.
 
     Raises
     ------

@@ -72,10 +72,11 @@ def random_shift(images: Tensor, *, max_shift: int = 2) -> Tensor:
 def efficient_augmentation(images: Tensor) -> Tensor:
     """Rotate, shift, squeeze and erase, as Efficient-CapsNet is trained on MNIST.
 
-    In this order, with half-normal numbers :math:`r` of deviation 0.33 below 1:
+    In this order, with half-normal numbers :math:`r` of standard deviation 0.33 below
+    1:
 
     1. half of the images are turned by a whole number of degrees, the part before the
-       point of 30 times a normal number of deviation 0.33, so at most 29;
+       point of 30 times a normal number of standard deviation 0.33, so at most 29;
     2. each axis moves, either way, by the share :math:`r` of the free margin, the
        empty rows or columns on that side: ink, a value above 0, never leaves the image;
     3. the width shrinks by 1 pixel up to a quarter, the narrow image standing in the
@@ -289,7 +290,7 @@ def _erase(images: Tensor, top: Tensor, left: Tensor) -> Tensor:
 
 
 def _is_between(side: int, start: Tensor, stop: Tensor) -> Tensor:
-    """Say for each place along a side whether it is in ``range(start, stop)``."""
+    """Return for each place along a side whether it is in ``range(start, stop)``."""
     places = torch.arange(side, device=start.device)
     return (places >= start[:, None]) & (places < stop[:, None])
 
@@ -306,7 +307,7 @@ def _resample(images: Tensor, theta: Tensor) -> Tensor:
 
 
 def _unit_places(images: Tensor, dim: int) -> Tensor:
-    """Give the centres of the pixels along an axis, which goes from -1 to 1."""
+    """Return the centres of the pixels along an axis, which goes from -1 to 1."""
     side = images.shape[dim]
     places = torch.arange(side, dtype=images.dtype, device=images.device)
     return (2 * places + 1) / side - 1

@@ -1,6 +1,6 @@
 """Losses on capsule lengths, and the reconstruction loss.
 
-Sample weights are not renormalised: a batch gives
+Sample weights are not renormalized: a batch gives
 ``sum(sample_weight * loss) / batch``, so that the batches of one epoch add up to the
 weighted objective.
 """
@@ -42,7 +42,7 @@ def margin_loss(
     targets : Tensor of shape (batch, caps)
         1 where the class is present, else 0. Several may be.
     sample_weight : Tensor of shape (batch,), optional
-        Weight of each sample; not renormalised.
+        Weight of each sample; not renormalized.
     m_plus : float, default=0.9
         A true capsule at least this long costs nothing.
     m_minus : float, default=0.1
@@ -105,7 +105,7 @@ def spread_loss(
     targets : Tensor of shape (batch, caps)
         1 where the class is present, else 0. Several may be.
     sample_weight : Tensor of shape (batch,), optional
-        Weight of each sample; not renormalised.
+        Weight of each sample; not renormalized.
     margin : float, default=0.9
         The wanted gap. The paper raises it from 0.2 to 0.9 during training.
 
@@ -163,7 +163,7 @@ def cross_entropy_loss(
     targets : Tensor of shape (batch, caps)
         1 where the class is present, else 0. Several may be.
     sample_weight : Tensor of shape (batch,), optional
-        Weight of each sample; not renormalised.
+        Weight of each sample; not renormalized.
     scale : float, default=10.0
         Lengths lie in [0, 1), which alone could not make the softmax confident.
 
@@ -212,7 +212,7 @@ def reconstruction_loss(
     images : Tensor of shape (batch, ...)
         The images, of the same shape.
     sample_weight : Tensor of shape (batch,), optional
-        Weight of each sample; not renormalised.
+        Weight of each sample; not renormalized.
 
     Returns
     -------

@@ -11,7 +11,7 @@ _INCHES_PER_IMAGE = 0.62
 
 
 def to_channels_last(images):
-    """Give images as matplotlib shows them.
+    """Return images as matplotlib shows them.
 
     Parameters
     ----------
@@ -29,13 +29,13 @@ def to_channels_last(images):
 
 
 def rows_to_images(rows, layout):
-    """Give the estimator's input, in any layout, as `to_channels_last` gives it."""
+    """Return the estimator's input, in any layout, as `to_channels_last` gives it."""
     flat = torch.from_numpy(np.array(rows, order="C").reshape(len(rows), -1))
     return to_channels_last(layout.to_images(flat).numpy())
 
 
 def value_range_of(images):
-    """Give the values of black and white, where nobody says them."""
+    """Return the values of black and white, where nobody says them."""
     images = np.asarray(images)
     if images.dtype == np.uint8:
         return 0.0, 255.0

@@ -1,4 +1,4 @@
-"""What the decoder draws while a pose changes."""
+"""What the decoder decodes while a pose changes."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class PoseSweepDisplay:
         ax=None,
         cmap="gray",
     ):
-        """Change poses and show what is drawn from them.
+        """Change poses and show what is decoded from them.
 
         Parameters
         ----------
@@ -94,20 +94,20 @@ class PoseSweepDisplay:
         X : array-like of shape (n_samples, n_features) or images
             As in the estimator's `fit`; every one gets a row for each dimension.
         y : array-like of shape (n_samples,), default=None
-            The class whose capsule is drawn; by default the predicted one.
+            The class whose capsule is decoded; by default the predicted one.
         dimension : int or sequence of int, default=None
             Which dimensions of the pose, from 0; by default all.
         values : array-like of shape (n_values,), default=(-0.25, -0.2, ..., 0.25)
             What is added to the dimension.
         ax : matplotlib Axes, default=None
-            Where to draw; by default in a new figure.
+            Where to plot; by default in a new figure.
         cmap : str or matplotlib Colormap, default="gray"
             Colours of grey images.
 
         Returns
         -------
         display : PoseSweepDisplay
-            The display, drawn.
+            The display, plotted.
 
         Raises
         ------
@@ -158,12 +158,12 @@ class PoseSweepDisplay:
         return display.plot(ax=ax, cmap=cmap)
 
     def plot(self, ax=None, *, cmap="gray"):
-        """Draw the pictures.
+        """Plot the pictures.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; by default in a new figure.
+            Where to plot; by default in a new figure.
         cmap : str or matplotlib Colormap, default="gray"
             Colours of grey images.
 

@@ -22,9 +22,9 @@ class ReconstructionDisplay:
             (n_images, height, width, 3)
         Grey or RGB images of any numeric type and range.
     reconstructions : array-like of the shape of `originals`
-        What was drawn from their capsules, in the same units.
+        What was decoded from their capsules, in the same units.
     labels : array-like of shape (n_images,) or (n_images, n_classes), default=None
-        The class drawn, or an indicator of several.
+        The class decoded, or an indicator of several.
     value_range : tuple of float, default=None
         Values shown as black and white; by default (0, 255) if `originals` are uint8,
         else their smallest and largest value.
@@ -72,19 +72,19 @@ class ReconstructionDisplay:
         X : array-like of shape (n_samples, n_features) or images
             As in the estimator's `fit`.
         y : array-like of shape (n_samples,) or (n_samples, n_classes), default=None
-            The class whose capsule is drawn, or an indicator of several; by default
+            The class whose capsule is decoded, or an indicator of several; by default
             the predicted ones.
         n_images : int, default=10
             How many of the first images to show.
         ax : matplotlib Axes, default=None
-            Where to draw; by default in a new figure.
+            Where to plot; by default in a new figure.
         cmap : str or matplotlib Colormap, default="gray"
             Colours of grey images.
 
         Returns
         -------
         display : ReconstructionDisplay
-            The display, drawn.
+            The display, plotted.
 
         Raises
         ------
@@ -116,23 +116,23 @@ class ReconstructionDisplay:
             raise ValueError(f"n_images must be at least 1, got {n_images}.")
         X = _first(_inputs.to_numpy(X), n_images)
         y = estimator.predict(X) if y is None else _first(_inputs.to_numpy(y), n_images)
-        drawn = estimator.reconstruct(X, y)
+        decoded = estimator.reconstruct(X, y)
         layout = estimator._fitted.layout
         display = cls(
             rows_to_images(X, layout),
-            rows_to_images(drawn, layout),
+            rows_to_images(decoded, layout),
             labels=np.asarray(y),
             value_range=estimator.input_range_,
         )
         return display.plot(ax=ax, cmap=cmap)
 
     def plot(self, ax=None, *, cmap="gray"):
-        """Draw the pictures.
+        """Plot the pictures.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; by default in a new figure.
+            Where to plot; by default in a new figure.
         cmap : str or matplotlib Colormap, default="gray"
             Colours of grey images.
 
@@ -170,7 +170,7 @@ class ReconstructionDisplay:
         self.ax_ = self.im_.axes
         self.figure_ = self.ax_.figure
         if labels:
-            self.ax_.set_xlabel("class whose capsule is drawn")
+            self.ax_.set_xlabel("class whose capsule is decoded")
         return self
 
 

@@ -18,10 +18,10 @@ from skcaps.nn._primary import DepthwisePrimaryCapsules, PrimaryCapsules
 from skcaps.nn._stems import CapsNetStem
 
 # About what CapsNet's published values give on the images that it was published for:
-# primary capsules of length 0.08 from features of deviation 0.125. Adam moves all
-# weights equally far, so larger features would make steps that are too large: with
-# deviation 1 and lengths of 0.5 and 0.4, 7.0 instead of 4.7 % of held-out digits were
-# wrong (docs/benchmarks.md).
+# primary capsules of length 0.08 from features of standard deviation 0.125. Adam moves
+# all weights equally far, so larger features would make steps that are too large: with
+# standard deviation 1 and lengths of 0.5 and 0.4, 7.0 instead of 4.7 % of held-out
+# digits were wrong (docs/benchmarks.md).
 _LENGTH = 0.1
 _SPREAD = 0.125
 # Of a layer's capsules, by its squash. The first is flat at 0, so it may not start
@@ -51,9 +51,9 @@ def calibrate(
     length is 0.1 for the primary capsules. For those of every layer above, where all
     children are shared equally, it is 0.1 by the squash of CapsNet and 0.01 by that of
     Efficient-CapsNet. The decoder starts with the mean image, its seed, if it has one,
-    with deviation 0.125. So the start depends neither on the number of classes,
-    capsules and layers nor on how bright the images are. Directions stay as they were
-    drawn.
+    with standard deviation 0.125. So the start depends neither on the number of
+    classes, capsules and layers nor on how bright the images are. Directions stay as
+    they were drawn.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def calibrate(
             poses = layer(poses).poses
         if network.decoder is not None:
             masked = mask_by_label(poses, targets.to(poses.dtype)).flatten(1)
-            _calibrate(network.decoder, masked, weight)
+            _calibrate(network.decoder, _to_length(masked, _LENGTH), weight)
             _start_with_mean_image(network.decoder, images, weight)
 
 
@@ -155,6 +155,16 @@ def _(decoder: ConvDecoder, inputs: Tensor, weight: Tensor) -> None:
     spread = _weighted_mean(decoder.seed(inputs).square(), weight).sqrt()
     if spread > 0:
         decoder.seed.weight *= _SPREAD / spread
+
+
+def _to_length(masked: Tensor, wanted: float) -> Tensor:
+    """Scale poses, so that a decoder's start does not depend on how short they are.
+
+    In training they will all grow to about 0.9, and a seed that was large for short
+    ones would then have driven the output to where the sigmoid is flat.
+    """
+    found = torch.linalg.vector_norm(masked, dim=1).mean()
+    return masked * (wanted / found) if found > 0 else masked
 
 
 def _start_with_mean_image(decoder: nn.Module, images: Tensor, weight: Tensor) -> None:

@@ -23,7 +23,7 @@ _Layers = Sequence[nn.Linear | nn.Conv2d]
 
 
 class DenseDecoder(nn.Module):
-    """Three dense layers that draw an image from masked poses.
+    """Three dense layers that decode masked poses to an image.
 
     Parameters
     ----------
@@ -34,8 +34,9 @@ class DenseDecoder(nn.Module):
     hidden : tuple of int, default=(512, 1024)
         Units of the two hidden layers.
     initialization : {"normal", "variance_scaling"}, default="normal"
-        Initial values of CapsNet's released code (a normal of deviation 0.1 cut at two
-        deviations, biases 0.1) or of Efficient-CapsNet's (He, He, Glorot; biases 0).
+        Initial values of CapsNet's released code (a normal of standard deviation 0.1
+        cut at two of them, biases 0.1) or of Efficient-CapsNet's (He, He, Glorot;
+        biases 0).
 
     Raises
     ------
@@ -76,7 +77,7 @@ class DenseDecoder(nn.Module):
         self.layers = nn.ModuleList(layers)
 
     def forward(self, poses: Tensor) -> Tensor:
-        """Draw images from flat masked poses of shape ``(batch, n_inputs)``."""
+        """Decode images from flat masked poses of shape ``(batch, n_inputs)``."""
         *hidden, last = self.layers
         for layer in hidden:
             poses = torch.relu(layer(poses))
@@ -85,7 +86,7 @@ class DenseDecoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """Convolutions and upsamplings that draw an image from masked poses.
+    """Convolutions and upsamplings that decode masked poses to an image.
 
     A small seed map is enlarged three times; the result is cut to the image's size. For
     48x48 images this is Efficient-CapsNet's decoder for smallNORB, layer by layer. For
@@ -143,7 +144,7 @@ class ConvDecoder(nn.Module):
         self.convs = nn.ModuleList(convs)
 
     def forward(self, poses: Tensor) -> Tensor:
-        """Draw images from flat masked poses of shape ``(batch, n_inputs)``."""
+        """Decode images from flat masked poses of shape ``(batch, n_inputs)``."""
         maps = self.seed(poses).unflatten(1, self.seed_shape)
         *hidden, last = self.convs
         for conv in hidden:

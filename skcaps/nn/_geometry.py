@@ -36,7 +36,7 @@ _EFFICIENT_LARGEST_MAP = 9
 def capsnet_geometry(
     height: int, width: int, *, kernel_size: int = 9
 ) -> tuple[ConvGeometry, ...]:
-    """Give the two convolutions of CapsNet for an image size.
+    """Return the two convolutions of CapsNet for an image size.
 
     A kernel covers at most half of the map it reads (rounded up), so every size from
     1x1 works; no stride exceeds its kernel, so no pixel between two is skipped. The
@@ -81,7 +81,7 @@ def capsnet_geometry(
 def primary_geometry(
     height: int, width: int, *, kernel_size: int = 9
 ) -> tuple[ConvGeometry, ...]:
-    """Give the convolution that makes CapsNet's primary capsules from any feature map.
+    """Return the convolution of CapsNet's primary capsules for any feature map.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def primary_geometry(
 def efficient_capsnet_geometry(
     height: int, width: int, *, n_convolutions: int = 4
 ) -> tuple[ConvGeometry, ...]:
-    """Give the convolutions of Efficient-CapsNet for an image size.
+    """Return the convolutions of Efficient-CapsNet for an image size.
 
     Sides of 28, 36 and 48 pixels get the paper's own layers. Elsewhere a kernel covers
     at most a third of the map it reads (rounded up), and layers stride by two, one

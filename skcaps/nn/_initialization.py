@@ -13,7 +13,7 @@ _TRUNCATED_STD = 0.87962566103423978
 
 
 def truncated_normal_(tensor: Tensor, std: float) -> Tensor:
-    """Fill with a normal of deviation `std`, cut at two deviations.
+    """Fill with a normal of standard deviation `std`, cut at two deviations.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def truncated_normal_(tensor: Tensor, std: float) -> Tensor:
 
 
 def he_normal_(tensor: Tensor, fan_in: int) -> Tensor:
-    """Fill with a cut normal of deviation ``sqrt(2 / fan_in)``, as Keras does.
+    """Fill with a cut normal of standard deviation ``sqrt(2 / fan_in)``, as Keras does.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def he_normal_(tensor: Tensor, fan_in: int) -> Tensor:
 
 
 def glorot_normal_(tensor: Tensor, fan_in: int, fan_out: int) -> Tensor:
-    """Fill with a cut normal of deviation ``sqrt(2 / (fan_in + fan_out))``.
+    """Fill with a cut normal of standard deviation ``sqrt(2 / (fan_in + fan_out))``.
 
     Parameters
     ----------

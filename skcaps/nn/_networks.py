@@ -40,7 +40,7 @@ class CapsuleNetwork(nn.Module):
     layers : sequence of CapsuleLayer
         At least one; the last one's capsules are the classes.
     decoder : torch.nn.Module or None
-        Draws images from flat masked poses.
+        Decodes flat masked poses to images.
 
     Notes
     -----
@@ -78,14 +78,14 @@ class CapsuleNetwork(nn.Module):
         self.decoder = decoder
 
     def forward(self, images: Tensor, sample_weight: Tensor | None = None) -> Routed:
-        """Give the class capsules of images with values in [0, 1]."""
+        """Return the class capsules of images with values in [0, 1]."""
         poses = self.encode(images, sample_weight).to(images.dtype)
         # Sums over hundreds of children lose too much in bfloat16.
         with torch.autocast(images.device.type, enabled=False):
             return self.route(poses)
 
     def encode(self, images: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """Give the primary capsules, shape ``(batch, caps, dim)``."""
+        """Return the primary capsules, shape ``(batch, caps, dim)``."""
         parts = [
             self.primary(self.stem(part, sample_weight)) for part in self._parts(images)
         ]
@@ -99,7 +99,7 @@ class CapsuleNetwork(nn.Module):
         return (images,) if whole or most is None else images.split(most)
 
     def route(self, poses: Tensor) -> Routed:
-        """Give the class capsules from primary capsules."""
+        """Return the class capsules from primary capsules."""
         *hidden, last = self.layers
         for layer in hidden:
             poses = layer(poses).poses
@@ -107,7 +107,7 @@ class CapsuleNetwork(nn.Module):
         return routed
 
     def reconstruct(self, poses: Tensor) -> Tensor:
-        """Draw images from masked poses of shape ``(batch, n_classes, pose_dim)``."""
+        """Decode images from masked poses of shape ``(batch, n_classes, pose_dim)``."""
         if self.decoder is None:
             raise ValueError("This network has no decoder; build it with one.")
         images: Tensor = self.decoder(poses.flatten(1))
@@ -160,12 +160,12 @@ def capsnet(
         The trained vector that the released code, not the paper, adds to each class
         capsule.
     decoder : {"dense", "conv"} or None, default="dense"
-        What draws images from poses.
+        What decodes poses to images.
 
     Returns
     -------
     network : CapsuleNetwork
-        For 28x28 images, 10 classes and no decoder: 6,804,224 trained numbers.
+        For 28x28 images, 10 classes and no decoder: 6,804,224 trainable parameters.
 
     Raises
     ------
@@ -257,15 +257,15 @@ def efficient_capsnet(
     routing_iterations : int, default=3
         Iterations of dynamic routing, where that is chosen.
     norm : {"auto", "batch", "instance"}, default="auto"
-        Normalisation of the stem. "auto" is the paper's: by instance for its
+        Normalization of the stem. "auto" is the paper's: by instance for its
         smallNORB images of shape (2, 48, 48), by batch for all others.
     decoder : {"dense", "conv"} or None, default="dense"
-        What draws images from poses.
+        What decodes poses to images.
 
     Returns
     -------
     network : CapsuleNetwork
-        For 28x28 images, 10 classes and no decoder: 161,824 trained numbers.
+        For 28x28 images, 10 classes and no decoder: 161,824 trainable parameters.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Normalisations of the Efficient-CapsNet stem."""
+"""Normalizations of the Efficient-CapsNet stem."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _EPS = 1e-3
 
 
 class BatchNorm(nn.BatchNorm2d):
-    r"""Batch normalisation in which a sample of weight two counts as two.
+    r"""Batch normalization in which a sample of weight two counts as two.
 
     With sample weights :math:`w_b` the statistics of a channel are the weighted mean
     and the weighted (biased) variance over batch, height and width, so a sample of
@@ -56,7 +56,7 @@ class BatchNorm(nn.BatchNorm2d):
         super().__init__(channels, eps=_EPS, momentum=0.01)
 
     def forward(self, x: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """Normalise `x`, shape ``(batch, channels, height, width)``."""
+        """Normalize `x`, shape ``(batch, channels, height, width)``."""
         if not self.training:
             return super().forward(x)
         if sample_weight is None and x.numel() > x.shape[1]:
@@ -97,7 +97,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class InstanceNorm(nn.InstanceNorm2d):
-    """Instance normalisation as in the Efficient-CapsNet for smallNORB.
+    """Instance normalization as in the Efficient-CapsNet for smallNORB.
 
     Scale and shift start uniform within 0.05 of zero, as in the released code.
 
@@ -128,5 +128,5 @@ class InstanceNorm(nn.InstanceNorm2d):
         nn.init.uniform_(self.bias, -0.05, 0.05)
 
     def forward(self, x: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """Normalise every image by itself; sample weights have no part in it."""
+        """Normalize every image by itself; sample weights have no part in it."""
         return super().forward(x)

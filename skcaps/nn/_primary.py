@@ -74,13 +74,13 @@ class PrimaryCapsules(nn.Module):
         fill_bias_(self.conv, 0.1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Give poses of shape ``(batch, out_caps, out_dim)``."""
+        """Return poses of shape ``(batch, out_caps, out_dim)``."""
         poses = self.conv(features).unflatten(1, (self.capsule_types, self.out_dim))
         poses = poses.permute(0, 3, 4, 1, 2).flatten(1, 3)
         return SQUASHES["squash"](poses)
 
     def extra_repr(self) -> str:
-        """Say what goes in and out."""
+        """Return what goes in and out."""
         return f"{self.conv.in_channels} channels -> {self.out_caps} x {self.out_dim}"
 
 
@@ -146,10 +146,10 @@ class DepthwisePrimaryCapsules(nn.Module):
         fill_bias_(self.conv, 0.0)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Give poses of shape ``(batch, out_caps, out_dim)``."""
+        """Return poses of shape ``(batch, out_caps, out_dim)``."""
         poses = self.conv(features).flatten(1)
         return SQUASHES["squash_exp"](poses.unflatten(1, (self.out_caps, self.out_dim)))
 
     def extra_repr(self) -> str:
-        """Say what goes in and out."""
+        """Return what goes in and out."""
         return f"{self.conv.in_channels} channels -> {self.out_caps} x {self.out_dim}"

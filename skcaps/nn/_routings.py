@@ -96,7 +96,11 @@ class DynamicRouting(Routing):
 
     Parameters
     ----------
-    in_caps, out_caps, out_dim, iterations, squash, bias
+    in_caps, out_caps, out_dim, iterations : int
+        As for `Routing`.
+    squash : str
+        As for `Routing`.
+    bias : bool
         As for `Routing`.
 
     References
@@ -123,12 +127,35 @@ class DynamicRouting(Routing):
         )
 
 
-class SelfAttentionRouting(Routing):
+class _RoutingWithPrior(Routing):
+    """One number more for each pair of a child and a parent."""
+
+    def __init__(
+        self,
+        in_caps: int,
+        out_caps: int,
+        out_dim: int,
+        *,
+        iterations: int = 3,
+        squash: str = "squash",
+        bias: bool = False,
+    ) -> None:
+        super().__init__(
+            in_caps, out_caps, out_dim, iterations=iterations, squash=squash, bias=bias
+        )
+        self.prior = nn.Parameter(torch.zeros(in_caps, out_caps))
+
+
+class SelfAttentionRouting(_RoutingWithPrior):
     """Routing in one pass; see `skcaps.functional.self_attention_routing`.
 
     Parameters
     ----------
-    in_caps, out_caps, out_dim, iterations, squash, bias
+    in_caps, out_caps, out_dim, iterations : int
+        As for `Routing`.
+    squash : str
+        As for `Routing`.
+    bias : bool
         As for `Routing`.
 
     Attributes
@@ -147,10 +174,6 @@ class SelfAttentionRouting(Routing):
     torch.Size([16, 10])
     """
 
-    def __init__(self, in_caps: int, out_caps: int, out_dim: int, **options: object):
-        super().__init__(in_caps, out_caps, out_dim, **options)  # type: ignore[arg-type]
-        self.prior = nn.Parameter(torch.zeros(in_caps, out_caps))
-
     def forward(self, poses: Tensor, weight: Tensor) -> Routed:
         """Route by the agreement of all votes."""
         return self_attention_routing(
@@ -167,7 +190,11 @@ class UniformRouting(Routing):
 
     Parameters
     ----------
-    in_caps, out_caps, out_dim, iterations, squash, bias
+    in_caps, out_caps, out_dim, iterations : int
+        As for `Routing`.
+    squash : str
+        As for `Routing`.
+    bias : bool
         As for `Routing`.
 
     References
@@ -190,12 +217,16 @@ class UniformRouting(Routing):
         )
 
 
-class LearnedRouting(Routing):
+class LearnedRouting(_RoutingWithPrior):
     """One coupling for all images; see `skcaps.functional.learned_routing`.
 
     Parameters
     ----------
-    in_caps, out_caps, out_dim, iterations, squash, bias
+    in_caps, out_caps, out_dim, iterations : int
+        As for `Routing`.
+    squash : str
+        As for `Routing`.
+    bias : bool
         As for `Routing`.
 
     Attributes
@@ -213,10 +244,6 @@ class LearnedRouting(Routing):
     >>> LearnedRouting(16, 10, 16).prior.shape
     torch.Size([16, 10])
     """
-
-    def __init__(self, in_caps: int, out_caps: int, out_dim: int, **options: object):
-        super().__init__(in_caps, out_caps, out_dim, **options)  # type: ignore[arg-type]
-        self.prior = nn.Parameter(torch.zeros(in_caps, out_caps))
 
     def forward(self, poses: Tensor, weight: Tensor) -> Routed:
         """Route by the learned shares."""

@@ -93,7 +93,7 @@ class EfficientCapsNetStem(nn.Module):
     geometry : sequence of ConvGeometry
         One for each convolution, see `efficient_capsnet_geometry`.
     norm : {"batch", "instance"}, default="batch"
-        Batch normalisation after a ReLU (MNIST), or instance normalisation after a
+        Batch normalization after a ReLU (MNIST), or instance normalization after a
         leaky ReLU (smallNORB).
 
     Raises
@@ -202,7 +202,7 @@ class CustomStem(nn.Module):
     def train(self, mode: bool = True) -> CustomStem:
         """Set the mode; a part whose parameters are all frozen stays in evaluation.
 
-        Training would move the running statistics of a frozen batch normalisation.
+        Training would move the running statistics of a frozen batch normalization.
         """
         super().train(mode)
         for part in self.module.modules():

@@ -159,3 +159,16 @@ def test_a_layer_far_off_is_brought_in(scale):
     images, targets = make_data((1, 12, 12), 60, n_images=60)
     calibrate(network, images, targets)
     assert_lengths(network, images)
+
+
+@BUILDER
+def test_the_decoders_seed_does_not_depend_on_how_short_the_poses_start(build):
+    network = make_network(build, (3, 20, 20), 3, decoder="conv")
+    images, targets = make_data((3, 20, 20), 3)
+    calibrate(network, images, targets)
+    network.train()
+    with torch.no_grad():
+        poses = network(images).poses * targets.unsqueeze(2)
+        poses *= 0.1 / lengths(poses).sum(dim=1).mean()
+        spread = network.decoder.seed(poses.flatten(1)).square().mean().sqrt()
+    assert spread.item() == pytest.approx(0.125, rel=0.02)

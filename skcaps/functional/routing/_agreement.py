@@ -33,7 +33,7 @@ _FEWEST_IMAGES = 4
 
 
 class RouteByAgreement(torch.autograd.Function):
-    """Give parents and coupling after some iterations, from poses and matrices."""
+    """Return parents and coupling after some iterations, from poses and matrices."""
 
     @staticmethod
     def forward(
@@ -108,7 +108,7 @@ class RouteByAgreement(torch.autograd.Function):
 def _differentiable_gradients(
     ctx: Any, grads: tuple[Tensor | None, Tensor | None]
 ) -> tuple[Tensor | None, ...]:
-    """Give gradients that have gradients; this takes the memory of all votes."""
+    """Return gradients that have gradients; this takes the memory of all votes."""
     poses, matrices, bias, sums = ctx.saved_tensors
     with torch.enable_grad(), torch.autocast(poses.device.type, enabled=False):
         votes = torch.einsum("bie,iejd->bjid", poses, matrices)
@@ -142,7 +142,7 @@ class _OuterProducts(NamedTuple):
     grad_bias: Tensor
 
     def add_up(self, buffer: Tensor) -> Tensor:
-        """Give the votes' gradient as (batch, caps_out, caps_in, dim_out)."""
+        """Return the votes' gradient as (batch, caps_out, caps_in, dim_out)."""
         left = torch.stack(self.left, dim=2).flatten(0, 1)
         right = torch.stack(self.right, dim=2).flatten(0, 1)
         total = _multiply(left.mT, right, buffer)
@@ -152,7 +152,7 @@ class _OuterProducts(NamedTuple):
 def _iterate(
     votes: Tensor, bias: Tensor | None, iterations: int, squash: Squash
 ) -> tuple[Tensor, Tensor]:
-    """Give the sums of all iterations, on a first axis, and the last coupling."""
+    """Return the sums of all iterations, on a first axis, and the last coupling."""
     coupling = _uniform(votes)
     sums = [_add_up(votes, coupling, bias)]
     so_far = squash(sums[0])
@@ -201,7 +201,7 @@ def _walk_back(
 
 
 def _part_size(poses: Tensor, matrices: Tensor) -> int:
-    """Give the number of images whose votes fit into the memory meant for them."""
+    """Return the number of images whose votes fit into the memory meant for them."""
     caps_in, _, caps_out, dim_out = matrices.shape
     votes_bytes = caps_in * caps_out * dim_out * poses.element_size()
     limit = _VOTES_BYTES.get(poses.device.type, _VOTES_BYTES_ELSEWHERE)
@@ -256,7 +256,7 @@ def _agree(votes: Tensor, parents: Tensor) -> Tensor:
 
 
 def _agree_with_all(votes: Tensor, vectors: list[Tensor]) -> tuple[Tensor, ...]:
-    """Give the agreement of the votes with each of several sets of parents."""
+    """Return the agreement of the votes with each of several sets of parents."""
     # Rows times a matrix: the other order, a matrix times columns, is much slower.
     return (torch.stack(vectors, dim=2) @ votes.mT).unbind(2)
 
@@ -267,7 +267,7 @@ def _softmax_gradient(coupling: Tensor, grad: Tensor) -> Tensor:
 
 
 def _pull_back(squash: Squash, sums: Tensor, grad: Tensor) -> Tensor:
-    """Give the gradient before the squash from the one after it."""
+    """Return the gradient before the squash from the one after it."""
     pulled: Tensor
     if torch.compiler.is_compiling():
         pulled = torch.func.vjp(squash, sums)[1](grad)[0]
