@@ -157,11 +157,11 @@ def draw_reconstructions(fitted, path):
 
 def change_by_dimension(classifier, X, y):
     """Return how much each image's drawing changes with each dimension of the pose."""
-    ends = [
-        classifier.sweep_pose(X, dimension, [-0.25, 0.25], y)
-        for dimension in range(classifier.pose_dim)
-    ]
-    return np.stack([np.abs(np.diff(e, axis=1)).mean((1, 2, 3, 4)) for e in ends], 1)
+    dimensions = range(classifier.pose_dim)
+    low, high = np.moveaxis(
+        classifier.sweep_pose(X, dimensions, [-0.25, 0.25], y), 2, 0
+    )
+    return np.abs(high - low).mean(axis=2)
 
 
 def draw_pose_sweep(name, classifier, X, y, path):
