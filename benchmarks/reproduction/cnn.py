@@ -225,6 +225,11 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             )
         network.to(machine.device, machine.dtype)
         self.n_parameters_ = count_parameters(network)
+        self.classes_ = labels.classes
+        # A callback may predict while the network trains.
+        self.fitted_ = FittedNetwork(
+            network, architecture, layout, dataset.input_range, labels, machine, seed
+        )
         with isolated_random_state(seed, 1, machine.device):
             net = build_net(
                 network,
@@ -238,10 +243,6 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             )
             net.train(dataset, self.max_epochs)
         self.history_ = net.epochs()
-        self.classes_ = labels.classes
-        self.fitted_ = FittedNetwork(
-            network, architecture, layout, dataset.input_range, labels, machine, seed
-        )
         return self
 
     def decision_function(self, X):

@@ -138,12 +138,13 @@ def test_capsnet_initial_values():
     expected = {
         "stem.conv": (0.05 * CUT, 0.1),
         "primary.conv": (0.1 / 32 * CUT, 0.1),
-        "layers.0": (0.1 * CUT, 0.1),
+        "layers.0": (0.1 * CUT, None),
         "decoder.layers.0": (0.1 * CUT, 0.1),
         "decoder.layers.1": (0.1 * CUT, 0.1),
         "decoder.layers.2": (0.1 * CUT, 0.1),
     }
     _check_values(dict(network.named_parameters()), expected)
+    assert (network.layers[0].routing.bias == 0.1).all()
 
 
 def test_efficient_capsnet_initial_values():
@@ -184,5 +185,5 @@ def test_norm(image_shape, norm, expected):
 
 
 def test_squashes():
-    assert small("capsnet").layers[0].squash == "squash"
-    assert small("efficient_capsnet").layers[0].squash == "squash_exp"
+    assert small("capsnet").layers[0].routing.squash == "squash"
+    assert small("efficient_capsnet").layers[0].routing.squash == "squash_exp"
