@@ -151,7 +151,7 @@ def draw_reconstructions(fitted, path):
     for ax, (name, (classifier, X, y)) in zip(axes, fitted.items(), strict=True):
         shown = first_of_each_class(y)
         ReconstructionDisplay.from_estimator(classifier, X[shown], y[shown], ax=ax)
-        ax.set_title(f"{name}: held-out images, drawn again from one capsule each")
+        ax.set_title(f"{name}: held-out images, reconstructed from one capsule each")
     write_figure(figure, path)
 
 
