@@ -102,6 +102,14 @@ class _Transposed(_Plain):
         return Routed(routed.poses, routed.coupling.mT)
 
 
+class _Detached(_Plain):
+    def couple(self, heard):
+        return super().couple(heard).detach()
+
+    def finish(self, total):
+        return self.shorten(total.detach())
+
+
 class _Single(_Plain):
     def finish(self, total):
         return self.shorten(total).float()
@@ -124,6 +132,7 @@ def test_the_plain_routing_is_right():
         (_Negative, "range of the couplings: they must be from 0 to 1, got -"),
         (_Transposed, "shapes: poses must be "),
         (_Single, "dtype: float64 became "),
+        (_Detached, "finite gradients: an input gets none"),
     ],
 )
 def test_a_broken_routing_is_told_by_its_law(routing, law):
@@ -166,7 +175,8 @@ def test_parameters_of_its_own_are_checked():
         (lambda x: squash(x) / (1 + x.norm()), "independence of the vectors: "),
         (lambda x: torch.where(x == 0, 0.1, squash(x)), "zero stays zero: got "),
         (lambda x: squash(x) * (1 - torch.exp(-x.norm(dim=-1, keepdim=True).sqrt())),
-         "finite gradients: "),
+         "finite gradients: one is"),
+        (lambda x: squash(x.detach()), "finite gradients: an input gets none"),
     ],
 )  # fmt: skip
 def test_a_broken_squash_is_told_by_its_law(broken, law):
@@ -185,6 +195,7 @@ def test_a_broken_squash_is_told_by_its_law(broken, law):
         (lambda a, t, w: len(a) * margin_loss(a, t, w), "mean over the images: "),
         (lambda a, t, w: margin_loss(a, t), "weights of the images: "),
         (lambda a, t, w: margin_loss(a, t, w) + 1e-3 * _root(a, w), "finite gradients"),
+        (lambda a, t, w: margin_loss(a.detach(), t, w), "finite gradients: an input"),
     ],
 )
 def test_a_broken_loss_is_told_by_its_law(broken, law):
@@ -222,6 +233,17 @@ class _Mixed(_Black):
         return self.layer(poses) * 0.5 + self.layer(poses).mean(dim=0) * 0.5
 
 
+class _Blind(_Black):
+    def forward(self, poses):
+        return self.layer(poses.detach())
+
+
+class _Normed(_Black):
+    def forward(self, poses):
+        capsules = poses.unflatten(1, (2, 4))
+        return self.layer((capsules / capsules.norm(dim=2, keepdim=True)).flatten(1))
+
+
 @pytest.mark.parametrize(
     ("broken", "law"),
     [
@@ -229,6 +251,8 @@ class _Mixed(_Black):
         (_Wide, "values from 0 to 1: got "),
         (_Flat, r"shape: images must be \(3, 1, 28, 28\), got \(3, 784\)"),
         (_Mixed, "independence of the images: "),
+        (_Blind, "finite gradients: an input gets none"),
+        (_Normed, "values from 0 to 1: got nan"),
     ],
 )
 def test_a_broken_decoder_is_told_by_its_law(broken, law):

@@ -50,10 +50,10 @@ def calibrate(
     before its ReLU, and each channel of the primary capsules has mean 0. The mean
     length is 0.1 for the primary capsules. For those of every layer above, where all
     children are shared equally, it is 0.1 by the squash of CapsNet and 0.01 by that of
-    Efficient-CapsNet. The decoder starts with the mean image, its seed, if it has one,
-    with standard deviation 0.125. So the start depends neither on the number of
-    classes, capsules and layers nor on how bright the images are. Directions stay as
-    they were drawn.
+    Efficient-CapsNet, a routing bias left out. The decoder starts with the mean image,
+    its seed, if it has one, with standard deviation 0.125 for poses of length 0.1. So
+    the start depends neither on the number of classes, capsules and layers nor on how
+    bright the images are. Directions stay as they were drawn.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def calibrate(
             poses = layer(poses).poses
         if network.decoder is not None:
             masked = mask_by_label(poses, targets.to(poses.dtype)).flatten(1)
-            _calibrate(network.decoder, _to_length(masked, _LENGTH), weight)
+            _calibrate(network.decoder, _to_length(masked, weight), weight)
             _start_with_mean_image(network.decoder, images, weight)
 
 
@@ -139,15 +139,15 @@ def _(
 
 @_calibrate.register
 def _(layer: CapsuleLayer, inputs: Tensor, weight: Tensor) -> None:
-    routing = layer.routing
+    name = layer.routing.squash
 
-    # By another coupling large weights may make one parent long, all others short.
+    # By another coupling large weights may make one parent long, all others short; and
+    # a bias alone may make them longer than they should be.
     def measure() -> float:
-        squash = SQUASHES[routing.squash]
-        routed = uniform_routing(inputs, layer.weight, bias=routing.bias, squash=squash)
+        routed = uniform_routing(inputs, layer.weight, squash=SQUASHES[name])
         return _mean_length(routed.poses, weight)
 
-    _scale_to_length((layer.weight,), measure, _LAYER_LENGTHS[routing.squash])
+    _scale_to_length((layer.weight,), measure, _LAYER_LENGTHS.get(name, _LENGTH))
 
 
 @_calibrate.register
@@ -157,14 +157,14 @@ def _(decoder: ConvDecoder, inputs: Tensor, weight: Tensor) -> None:
         decoder.seed.weight *= _SPREAD / spread
 
 
-def _to_length(masked: Tensor, wanted: float) -> Tensor:
+def _to_length(masked: Tensor, weight: Tensor) -> Tensor:
     """Scale poses, so that a decoder's start does not depend on how short they are.
 
     In training they will all grow to about 0.9, and a seed that was large for short
     ones would then have driven the output to where the sigmoid is flat.
     """
-    found = torch.linalg.vector_norm(masked, dim=1).mean()
-    return masked * (wanted / found) if found > 0 else masked
+    found = _mean_length(masked.unsqueeze(1), weight)
+    return masked * (_LENGTH / found) if found else masked
 
 
 def _start_with_mean_image(decoder: nn.Module, images: Tensor, weight: Tensor) -> None:

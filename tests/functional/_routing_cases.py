@@ -5,20 +5,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from skcaps.functional import (
-    SQUASHES,
-    dynamic_routing,
-    learned_routing,
-    self_attention_routing,
-    uniform_routing,
-)
-
-FUNCTIONS = {
-    "dynamic": dynamic_routing,
-    "self_attention": self_attention_routing,
-    "uniform": uniform_routing,
-    "learned": learned_routing,
-}
+from skcaps import functional
+from skcaps.functional import SQUASHES
 
 SHAPES = [
     # batch, caps_in, caps_out, dim_in, dim_out
@@ -65,7 +53,7 @@ def random_inputs(shape=SHAPE, prior=True, bias=True, dtype=torch.float64):
 def route(name, poses, weight, prior=None, bias=None, **options):
     if name in ("self_attention", "learned"):
         options["prior"] = prior
-    return FUNCTIONS[name](poses, weight, bias=bias, **options)
+    return getattr(functional, f"{name}_routing")(poses, weight, bias=bias, **options)
 
 
 def assert_equal(routed, poses, coupling, tolerance=1e-12):

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from skcaps.functional import SQUASHES, lengths, uniform_routing
-from skcaps.nn import ROUTINGS, calibrate, capsnet, efficient_capsnet
+from skcaps.nn import ROUTINGS, CapsuleLayer, calibrate, capsnet, efficient_capsnet
 
 BUILDERS = {
     "capsnet": lambda *args, **options: capsnet(
@@ -103,12 +103,13 @@ def test_mode_statistics_and_directions_stay(build):
 
 
 @BUILDER
-def test_an_image_of_weight_two_counts_like_two(build):
+@pytest.mark.parametrize("decoder", ["dense", "conv"])
+def test_an_image_of_weight_two_counts_like_two(build, decoder):
     images, targets = make_data((1, 12, 12), 3, n_images=9)
     repeated = torch.tensor([0, 0, 1, 2, 2, 2, 4, 5, 6, 7, 8])
     weight = torch.bincount(repeated, minlength=9).double()
-    one = make_network(build, (1, 12, 12), 3, seed=1).double()
-    other = make_network(build, (1, 12, 12), 3, seed=1).double()
+    one = make_network(build, (1, 12, 12), 3, seed=1, decoder=decoder).double()
+    other = make_network(build, (1, 12, 12), 3, seed=1, decoder=decoder).double()
     calibrate(one, images.double(), targets, weight)
     calibrate(other, images[repeated].double(), targets[repeated])
     for name, value in one.state_dict().items():
@@ -172,3 +173,25 @@ def test_the_decoders_seed_does_not_depend_on_how_short_the_poses_start(build):
         poses *= 0.1 / lengths(poses).sum(dim=1).mean()
         spread = network.decoder.seed(poses.flatten(1)).square().mean().sqrt()
     assert spread.item() == pytest.approx(0.125, rel=0.02)
+
+
+def test_a_routing_bias_does_not_shrink_the_weights():
+    networks = [
+        make_network(
+            capsnet, (1, 12, 12), 3, conv_channels=16, decoder=None, routing_bias=given
+        )
+        for given in (False, True)
+    ]
+    for network in networks:
+        calibrate(network, *make_data((1, 12, 12), 3))
+    plain, biased = (network.layers[0].weight for network in networks)
+    torch.testing.assert_close(biased, plain)
+
+
+def test_a_squash_of_ones_own_is_calibrated(monkeypatch):
+    monkeypatch.setitem(SQUASHES, "mine", SQUASHES["squash"])
+    network = make_network(capsnet, (1, 12, 12), 3, conv_channels=16, decoder=None)
+    network.layers[0] = CapsuleLayer(network.primary.out_caps, 8, 3, 16, squash="mine")
+    images, targets = make_data((1, 12, 12), 3)
+    calibrate(network, images, targets)
+    assert lengths(network(images).poses).mean().item() == pytest.approx(0.1, rel=0.5)

@@ -5,21 +5,9 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from skcaps.functional import (
-    SQUASHES,
-    dynamic_routing,
-    learned_routing,
-    self_attention_routing,
-    uniform_routing,
-)
+from skcaps import functional
+from skcaps.functional import SQUASHES
 from skcaps.nn import ROUTINGS, CapsuleLayer
-
-FUNCTIONS = {
-    "dynamic": dynamic_routing,
-    "self_attention": self_attention_routing,
-    "uniform": uniform_routing,
-    "learned": learned_routing,
-}
 
 SHAPES = [(6, 4, 3, 5), (1, 1, 1, 1), (1, 8, 2, 16), (9, 2, 1, 3)]
 
@@ -64,7 +52,7 @@ def test_equals_the_functional_call(routing, squash, bias, iterations):
         "self_attention": {"prior": getattr(own, "prior", None)},
         "learned": {"prior": getattr(own, "prior", None)},
     }.get(routing, {})
-    expected = FUNCTIONS[routing](
+    expected = getattr(functional, f"{routing}_routing")(
         _poses(), layer.weight, bias=own.bias, squash=SQUASHES[squash], **options
     )
     assert_close(layer(_poses()), expected, rtol=0, atol=0)

@@ -187,3 +187,17 @@ def test_norm(image_shape, norm, expected):
 def test_squashes():
     assert small("capsnet").layers[0].routing.squash == "squash"
     assert small("efficient_capsnet").layers[0].routing.squash == "squash_exp"
+
+
+@pytest.mark.parametrize("size", [8, 12, 28])
+@pytest.mark.parametrize("primary_dim", [4, 8])
+def test_votes_of_capsnet_add_up_alike_for_every_size(size, primary_dim):
+    torch.manual_seed(0)
+    network = capsnet(
+        (1, size, size), 10, conv_channels=8, primary_dim=primary_dim, decoder=None
+    )
+    weight = network.layers[0].weight
+    in_caps, _, in_dim, _ = weight.shape
+    # The paper's 1152 capsules of 8 dimensions and its standard deviation of 0.1.
+    expected = 1152 * 8 * (0.1 * 0.87962566) ** 2
+    assert in_caps * in_dim * weight.var().item() == pytest.approx(expected, rel=0.05)
