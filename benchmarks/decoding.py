@@ -7,10 +7,10 @@ the largest value 0. Rows that are in the CSV file already are not measured agai
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 import numpy as np
+import rows
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -77,11 +77,12 @@ def squared_error(images, others):
 
 
 def measure(set_name, model, decoder, seed):
+    seed = int(seed)
     X, X_test, y, y_test = SETS[set_name](seed)
     classifier = CLASSIFIERS[model](decoder=decoder, random_state=seed).fit(X, y)
     means = np.stack([X[y == label].mean(axis=0) for label in np.unique(y)])
     decoded = classifier.reconstruct(X_test, y_test)
-    return (
+    found = (
         squared_error(X, classifier.reconstruct(X, y)),
         squared_error(X, means[y]),
         squared_error(X_test, decoded),
@@ -90,16 +91,10 @@ def measure(set_name, model, decoder, seed):
         decoded.max(),
         classifier.score(X_test, y_test),
     )
+    return [f"{value:.3f}" for value in found]
 
 
-def read():
-    if not PATH.exists():
-        return []
-    with PATH.open() as file:
-        return list(csv.DictReader(file))
-
-
-def write_table(rows):
+def write_table(measured):
     header = (
         "set",
         "network",
@@ -114,7 +109,9 @@ def write_table(rows):
         "accuracy",
     )
     lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
-    lines += ["| " + " | ".join(row[name] for name in FIELDS) + " |" for row in rows]
+    lines += [
+        "| " + " | ".join(row[name] for name in FIELDS) + " |" for row in measured
+    ]
     PATH.with_suffix(".md").write_text("\n".join(lines) + "\n")
 
 
@@ -123,27 +120,13 @@ def main():
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     arguments = parser.parse_args()
-    PATH.parent.mkdir(parents=True, exist_ok=True)
     for seed in arguments.seeds:
         for set_name in arguments.sets:
             for model in CLASSIFIERS:
                 for decoder in ("dense", "conv"):
-                    run_once((set_name, model, decoder, str(seed)))
-    write_table(read())
-
-
-def run_once(key):
-    rows = read()
-    if key in {tuple(row[name] for name in FIELDS[:4]) for row in rows}:
-        return
-    set_name, model, decoder, seed = key
-    found = [f"{value:.3f}" for value in measure(set_name, model, decoder, int(seed))]
-    print(*key, *found, sep="  ", flush=True)
-    with PATH.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if not rows:
-            writer.writerow(FIELDS)
-        writer.writerow((*key, *found))
+                    key = (set_name, model, decoder, str(seed))
+                    rows.add(PATH, FIELDS, key, measure)
+    write_table(rows.read(PATH))
 
 
 if __name__ == "__main__":

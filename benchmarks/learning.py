@@ -8,7 +8,6 @@ already is not repeated.
 """
 
 import argparse
-import csv
 import os
 import statistics
 import time
@@ -16,6 +15,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import rows
 from reproduction.cnn import CNNClassifier
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
@@ -182,6 +182,7 @@ for short, kind in {
 
 
 def measure(set_name, model, seed):
+    seed = int(seed)
     X, y, X_test, y_test = SETS[set_name](seed)
     given = {"max_epochs": 1} if "one epoch" in set_name else {}
     flatten = model == "logistic regression"
@@ -197,25 +198,18 @@ def measure(set_name, model, seed):
     return f"{accuracy:.4f}", int(warned), f"{seconds:.1f}"
 
 
-def read(path):
-    if not path.exists():
-        return []
-    with path.open() as file:
-        return list(csv.DictReader(file))
-
-
-def write_table(rows, path):
-    models = list(dict.fromkeys(row["model"] for row in rows))
+def write_table(measured, path):
+    models = list(dict.fromkeys(row["model"] for row in measured))
     lines = [
         "| held-out accuracy, lowest / mean (seeds) | " + " | ".join(models) + " |",
         "|---" * (len(models) + 1) + "|",
     ]
-    for name in dict.fromkeys(row["set"] for row in rows):
+    for name in dict.fromkeys(row["set"] for row in measured):
         cells = []
         for model in models:
             found = [
                 float(row["accuracy"])
-                for row in rows
+                for row in measured
                 if (row["set"], row["model"]) == (name, model)
             ]
             cells.append(
@@ -236,26 +230,12 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--name", default="defaults", help="of the files written")
     arguments = parser.parse_args()
-    RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{arguments.name}.csv"
     for seed in arguments.seeds:
         for set_name in arguments.sets:
             for model in arguments.models:
-                run_once(path, (set_name, model, str(seed)))
-    write_table(read(path), path.with_suffix(".md"))
-
-
-def run_once(path, key):
-    rows = read(path)
-    if key in {(row["set"], row["model"], row["seed"]) for row in rows}:
-        return
-    found = measure(key[0], key[1], int(key[2]))
-    print(*key, *found, sep="  ", flush=True)
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if not rows:
-            writer.writerow(FIELDS)
-        writer.writerow((*key, *found))
+                rows.add(path, FIELDS, (set_name, model, str(seed)), measure)
+    write_table(rows.read(path), path.with_suffix(".md"))
 
 
 if __name__ == "__main__":

@@ -249,13 +249,13 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         """Return the scores of the classes, shape (n_samples, n_classes)."""
         check_is_fitted(self, "fitted_")
         rows = _inputs.check_input(self, X, self.fitted_.layout)
-        return self.fitted_.map(self.fitted_.network, rows)
+        return self.fitted_.map(self.fitted_.run, rows)
 
     def predict(self, X):
         """Return the class of the highest score, or an indicator of positive ones."""
         scores = torch.from_numpy(self.decision_function(X)).sigmoid()
         labels = self.fitted_.labels
-        return labels.decode_labels(labels.decide(scores).numpy())
+        return labels.to_labels(labels.decide(scores).numpy())
 
 
 def count_parameters(module):
