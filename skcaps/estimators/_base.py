@@ -308,7 +308,7 @@ class BaseCapsuleClassifier(
         check_is_fitted(self)
         labels = self._fitted.labels
         encoded = self._map(lambda routed: labels.decide(lengths(routed.poses)), X)
-        return labels.decode_labels(encoded)
+        return labels.to_labels(encoded)
 
     def reconstruct(self, X, y=None):
         """Decode class capsules to images.
@@ -335,7 +335,7 @@ class BaseCapsuleClassifier(
             `y` holds an unknown label.
         """
         decoded = self._decode(lambda poses, unit, *y: self._in_units(poses, *y), X, y)
-        return _inputs.like_input(decoded, X)
+        return decoded.reshape(len(decoded), *_inputs.sample_shape(X))
 
     def reconstruction_error(self, X, y=None):
         """Compute how far images are from what is decoded from their capsules.
@@ -401,7 +401,8 @@ class BaseCapsuleClassifier(
         NotFittedError
             If the classifier is not fitted.
         ValueError
-            If the classifier has no decoder, or there is no such dimension.
+            If the classifier has no decoder, there is no such dimension, or
+            `dimension` or `values` is empty or has several axes.
 
         References
         ----------
@@ -409,8 +410,10 @@ class BaseCapsuleClassifier(
         """
         fitted = self._checked()
         pose_dim = fitted.architecture["pose_dim"]
-        dimensions = [_check_dimension(d, pose_dim) for d in np.atleast_1d(dimension)]
-        values = np.atleast_1d(np.asarray(values, dtype=float)).tolist()
+        dimensions = [
+            _check_dimension(d, pose_dim) for d in _as_list("dimension", dimension)
+        ]
+        values = _as_list("values", np.asarray(values, dtype=float))
 
         def sweep(poses, unit, *encoded):
             # The classes that are decoded stay those of the unchanged poses.
@@ -425,7 +428,7 @@ class BaseCapsuleClassifier(
         swept = self._decode(sweep, X, y)
         n_dimensions = () if np.ndim(dimension) == 0 else (len(dimensions),)
         return swept.reshape(
-            len(swept), *n_dimensions, len(values), *np.shape(_inputs.to_numpy(X))[1:]
+            len(swept), *n_dimensions, len(values), *_inputs.sample_shape(X)
         )
 
     def _checked(self):
@@ -436,7 +439,7 @@ class BaseCapsuleClassifier(
         """Run the network over batches and join what a function makes of its result."""
         fitted = self._checked()
         rows = _inputs.check_input(self, X, fitted.layout)
-        return fitted.map(lambda images: part(fitted.network(images)), rows)
+        return fitted.map(lambda images: part(fitted.run(images)), rows)
 
     def _decode(self, function, X, y):
         """Join what a function makes of poses, images and, where given, the classes."""
@@ -449,7 +452,7 @@ class BaseCapsuleClassifier(
             )
         return fitted.map(
             lambda images, *encoded: function(
-                fitted.network(images).poses, images, *encoded
+                fitted.run(images).poses, images, *encoded
             ),
             rows,
             *beside,
@@ -474,32 +477,32 @@ class BaseCapsuleClassifier(
     @property
     def network_(self):
         """The trained `skcaps.nn.CapsuleNetwork`."""
-        return self._fitted.network
+        return self._checked().network
 
     @property
     def classes_(self):
         """The labels, sorted, of shape (n_classes,)."""
-        return self._fitted.labels.classes
+        return self._checked().labels.classes
 
     @property
     def image_shape_(self):
         """Channels, height and width of the images."""
-        return self._fitted.layout.shape
+        return self._checked().layout.shape
 
     @property
     def input_range_(self):
         """The values that become 0 and 1 inside the network."""
-        return self._fitted.input_range
+        return self._checked().input_range
 
     @property
     def device_(self):
         """The device, as a string."""
-        return str(self._fitted.machine.device)
+        return str(self._checked().machine.device)
 
     @property
     def n_parameters_(self):
         """The number of trainable parameters."""
-        parameters = self._fitted.network.parameters()
+        parameters = self._checked().network.parameters()
         return sum(p.numel() for p in parameters if p.requires_grad)
 
     def __sklearn_is_fitted__(self):
@@ -526,6 +529,16 @@ def _entropy(coupling):
     shares = shares / shares.sum(dim=2, keepdim=True)
     entropy = torch.special.entr(shares).sum(dim=2).mean(dim=1)
     return entropy / np.log(shares.shape[2])
+
+
+def _as_list(name, values):
+    """Return a number or a sequence of some as a list."""
+    if np.ndim(values) > 1 or np.size(values) == 0:
+        raise ValueError(
+            f"{name} must be a number or a sequence of at least one, got the shape "
+            f"{np.shape(values)}."
+        )
+    return np.atleast_1d(values).tolist()
 
 
 def _check_dimension(dimension, pose_dim):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
+from skcaps.estimators._warnings import warn
 from skcaps.functional import lengths
 
 _IMAGES = 128
@@ -37,12 +36,11 @@ def warn_if_nothing_learned(network, dataset, learning_rate):
     found = lengths(network.forward(batch.images).poses)
     fault = _find_fault(found, dataset.labels.is_right(found, batch.targets), batch)
     if fault:
-        warnings.warn(
+        warn(
             f"The network has learned nothing: {fault}. Try more max_epochs or a "
             f"learning_rate below {learning_rate:g}, and look whether X tells the "
             "classes apart.",
             ConvergenceWarning,
-            stacklevel=5,
         )
 
 

@@ -78,18 +78,21 @@ class FittedNetwork:
         """
         device, dtype = self.machine.device, self.machine.dtype
 
-        def run(batch: list[Tensor]) -> Tensor:
+        def apply(batch: list[Tensor]) -> Tensor:
             part, *others = (tensor.to(device) for tensor in batch)
             unit = _inputs.to_unit(part, self.input_range).to(dtype)
-            with self.machine.autocast():
-                found = function(self.layout.to_images(unit), *others)
+            found = function(self.layout.to_images(unit), *others)
             return (found.to(dtype) if found.is_floating_point() else found).cpu()
 
-        return _join(map(run, _batches(rows, *beside)), len(rows)).numpy()
+        return _join(map(apply, _batches(rows, *beside)), len(rows)).numpy()
 
-    def lengths(self, images: Tensor) -> Tensor:
-        """Return the lengths (batch, n_classes) of the class capsules."""
-        return lengths(self.network(images).poses)
+    def run(self, images: Tensor) -> Any:
+        """Call the network, its convolutions in bfloat16 if they should.
+
+        What is made of its result is not: the images of a decoder would have 8 bits.
+        """
+        with self.machine.autocast():
+            return self.network(images)
 
     def decode(self, poses: Tensor, encoded: Tensor | None = None) -> Tensor:
         """Decode capsules to images (batch, channels, height, width).

@@ -131,6 +131,7 @@ def _continue_with(estimator, X, y, sample_weight) -> ImageDataset:
     _check_same_network(estimator, fitted)
     rows, y = _inputs.check_more_input(estimator, X, y, fitted.layout)
     y = fitted.labels.check(y)
+    check_loss(estimator.loss, fitted.labels)
     weights = _check_weights(estimator, sample_weight, rows, y)
     encoded = fitted.labels.encode(y)
     machine = fitted.machine.follow(estimator.get_params(deep=False))

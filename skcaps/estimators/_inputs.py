@@ -100,10 +100,10 @@ def check_feature_names(estimator, input_features):
     _check_feature_names_in(estimator, input_features, generate_names=False)
 
 
-def like_input(rows: np.ndarray, X) -> np.ndarray:
-    """Return rows (n, features) in the layout of `X`."""
-    shape = np.shape(to_numpy(X))
-    return rows.reshape(len(rows), *shape[1:])
+def sample_shape(X) -> tuple[int, ...]:
+    """Return the shape of a sample, in the layout of `X`."""
+    X = to_numpy(X)
+    return tuple((X if hasattr(X, "columns") else _to_array(X)).shape[1:])
 
 
 def check_weights(sample_weight, rows):

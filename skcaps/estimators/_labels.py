@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,19 +25,17 @@ class Labels(ABC):
     Attributes
     ----------
     classes : ndarray of shape (n_classes,)
+    kind : str
+        What `y` has to be, of the class.
     """
 
+    kind: ClassVar[str]
     classes: np.ndarray
 
     @classmethod
     @abstractmethod
     def of(cls, y) -> Labels:
         """Return the labels of checked `y` or of a list of all classes."""
-
-    @property
-    @abstractmethod
-    def kind(self) -> str:
-        """What `y` has to be."""
 
     @abstractmethod
     def encode(self, y) -> np.ndarray:
@@ -82,7 +81,7 @@ class Labels(ABC):
         """Return `encode`'s form of what lengths (batch, n_classes) say."""
 
     @abstractmethod
-    def decode_labels(self, encoded: np.ndarray) -> np.ndarray:
+    def to_labels(self, encoded: np.ndarray) -> np.ndarray:
         """Undo `encode`."""
 
     @abstractmethod
@@ -109,7 +108,7 @@ class Labels(ABC):
         if not isinstance(self, kind):
             raise ValueError(
                 f"y must be {self.kind}, as in the first call, got "
-                f"{kind(self.classes).kind} of shape {y.shape}."
+                f"{kind.kind} of shape {y.shape}."
             )
         return y
 
@@ -145,7 +144,7 @@ class SingleLabel(Labels):
     def decide(self, found):
         return found.argmax(1)
 
-    def decode_labels(self, encoded):
+    def to_labels(self, encoded):
         return self.classes[encoded]
 
     def probabilities(self, found):
@@ -202,7 +201,7 @@ class MultiLabel(Labels):
     def decide(self, found):
         return found > 0.5
 
-    def decode_labels(self, encoded):
+    def to_labels(self, encoded):
         return encoded.astype(int)
 
     def probabilities(self, found):

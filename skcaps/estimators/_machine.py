@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from inspect import signature
@@ -10,6 +9,7 @@ from inspect import signature
 import numpy as np
 import torch
 
+from skcaps.estimators._warnings import warn
 from skcaps.nn import CapsuleNetwork
 
 PRECISIONS = {
@@ -91,10 +91,9 @@ def has_bfloat16(device: torch.device) -> bool:
 def warn_without_bfloat16(device: torch.device, precision: str) -> None:
     """Warn if float32 takes the place of bfloat16."""
     if precision == "bfloat16" and not has_bfloat16(device):
-        warnings.warn(
+        warn(
             f'precision="bfloat16" was asked for, but the {device.type} device has no '
-            "instructions for it; float32 takes its place, which is faster here.",
-            stacklevel=6,
+            "instructions for it; float32 takes its place, which is faster here."
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable
 
 import torch
@@ -12,6 +11,7 @@ from skcaps.estimators._fitted import FittedNetwork
 from skcaps.estimators._inputs import ImageLayout
 from skcaps.estimators._labels import KINDS
 from skcaps.estimators._machine import Machine, resolve_device
+from skcaps.estimators._warnings import warn
 from skcaps.nn import CapsuleNetwork, capsnet, efficient_capsnet
 
 BUILDERS: dict[str, Callable[..., CapsuleNetwork]] = {
@@ -115,9 +115,6 @@ def _machine_here(device, precision, compiled) -> Machine:
     try:
         found = resolve_device(device)
     except ValueError:
-        warnings.warn(
-            f"device={device!r} is not here; the classifier runs on the CPU.",
-            stacklevel=5,
-        )
+        warn(f"device={device!r} is not here; the classifier runs on the CPU.")
         found = torch.device("cpu")
     return Machine(device, found, precision, compiled)

@@ -162,3 +162,11 @@ def test_epochs_are_counted_through_all_trainings():
     clf = make(max_epochs=2, warm_start=True).fit(X, Y).fit(X, Y).partial_fit(X, Y)
     assert [row["epoch"] for row in clf.history_] == [1, 2, 3, 4, 5]
     assert clf.n_epochs_ == 5
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_later_loss_for_one_class_is_refused_for_several(method):
+    indicator = np.eye(3, dtype=int)[Y]
+    clf = make(warm_start=True).fit(X, indicator).set_params(loss="cross_entropy")
+    with pytest.raises(ValueError, match="needs one class for each image"):
+        getattr(clf, method)(X, indicator)

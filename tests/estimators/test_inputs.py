@@ -313,3 +313,25 @@ def test_channels_that_seem_to_be_last_are_asked_for(channels):
 def test_five_channels_are_no_channels():
     images = np.random.default_rng(0).random((6, 8, 9, 5))
     assert make().fit(images, [0, 1] * 3).image_shape_ == (8, 9, 5)
+
+
+def test_lists_of_any_tensors_are_reconstructed(fitted):
+    images = [torch.from_numpy(row).view(8, 8) for row in X[:3]]
+    expected = fitted.reconstruct(X[:3]).reshape(3, 8, 8)
+    for given in (
+        [image.bfloat16() for image in images],
+        [image.clone().requires_grad_() for image in images],
+        pd.DataFrame(X[:3]),
+    ):
+        found = fitted.reconstruct(given)
+        np.testing.assert_allclose(found.reshape(3, 8, 8), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"values": []}, {"values": [[0.1]]}, {"dimension": []}], ids=str
+)
+def test_what_cannot_be_swept(fitted, wrong):
+    given = {"dimension": 0, "values": [0.1], **wrong}
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"{name} must be a number or a sequence"):
+        fitted.sweep_pose(X[:2], **given)

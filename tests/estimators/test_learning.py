@@ -109,8 +109,9 @@ def test_a_training_that_collapses_says_so():
         random_state=0,
     )
     message = r"learned nothing: .*Try more max_epochs or a learning_rate below 1, and"
-    with pytest.warns(ConvergenceWarning, match=message):
+    with pytest.warns(ConvergenceWarning, match=message) as caught:
         clf.fit(X_TRAIN, Y_TRAIN)
+    assert caught[0].filename == __file__
 
 
 def test_what_was_trained_is_kept_where_warnings_are_errors():

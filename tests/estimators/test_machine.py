@@ -187,3 +187,20 @@ def test_trains_in_inference_mode(method, monkeypatch):
     getattr(clf, method)(X, Y)
     assert clf.n_epochs_ == 2
     assert getattr(loaded, method)(X, Y).n_epochs_ == 2
+
+
+def test_images_are_not_decoded_in_bfloat16(monkeypatch):
+    monkeypatch.setattr(_machine, "has_bfloat16", lambda device: True)
+    clf = make(precision="bfloat16").fit(X, Y)
+    for images in (clf.reconstruct(X), clf.sweep_pose(X, 0, [0.1])):
+        rounded = torch.from_numpy(images).bfloat16().float().numpy()
+        assert np.mean(rounded == images) < 0.5
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_missing_format_is_told_where_the_user_called(method, monkeypatch):
+    monkeypatch.setattr(_machine, "has_bfloat16", lambda device: False)
+    given = {} if method == "fit" else {"classes": [0, 1, 2]}
+    with pytest.warns(UserWarning, match="has no instructions") as caught:
+        getattr(make(precision="bfloat16"), method)(X, Y, **given)
+    assert caught[0].filename == __file__

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 
 from skcaps.estimators._fitted import FittedNetwork
 
@@ -185,3 +186,15 @@ def test_an_image_has_the_same_numbers_alone_and_in_a_batch(fitted):
     for part in (slice(0, 1), slice(3, 10)):
         for method in (fitted.lengths, fitted.poses, fitted.reconstruct):
             np.testing.assert_array_equal(method(X[part]), method(X)[part])
+
+
+@pytest.mark.parametrize(
+    "name", ["classes_", "network_", "image_shape_", "input_range_", "device_"]
+)
+def test_what_fit_finds_is_not_there_before(name):
+    clf = make_capsnet()
+    assert not hasattr(clf, name)
+    with pytest.raises(
+        NotFittedError, match="CapsNetClassifier instance is not fitted"
+    ):
+        getattr(clf, name)
