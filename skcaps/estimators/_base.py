@@ -506,7 +506,7 @@ class BaseCapsuleClassifier(
         return sum(p.numel() for p in parameters if p.requires_grad)
 
     def __sklearn_is_fitted__(self):
-        return "_fitted" in vars(self)
+        return _fitting.is_fitted(self)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
