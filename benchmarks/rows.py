@@ -1,6 +1,9 @@
 """Results in a CSV file, one line a measurement, which is not repeated."""
 
 import csv
+import io
+
+from files import write_whole
 
 
 def read(path):
@@ -28,9 +31,12 @@ def add(path, fields, key, measure):
         return
     found = measure(*key)
     print(*key, *found, sep="  ", flush=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if not rows:
-            writer.writerow(fields)
-        writer.writerow((*key, *found))
+    # Read now: another process may have added rows while this one measured.
+    before = path.read_bytes() if path.exists() else _line(fields)
+    write_whole(path, before + _line((*key, *found)))
+
+
+def _line(values):
+    text = io.StringIO()
+    csv.writer(text).writerow(values)
+    return text.getvalue().encode()
