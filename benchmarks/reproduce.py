@@ -9,10 +9,11 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from files import write_whole
 from reproduction.charts import make_chart
 from reproduction.experiments import EXPERIMENTS
 from reproduction.protocols import PROTOCOLS, Run
-from reproduction.store import Store, write_whole
+from reproduction.store import Store
 from reproduction.tables import make_table
 from settings import describe_machine
 
@@ -73,7 +74,7 @@ def reproduce(name, arguments):
         "precision": arguments.precision or profile.precision,
     }
     cells = experiment.cells_of(arguments.profile)
-    path = arguments.output / f"{name}-{arguments.profile}.json"
+    path = arguments.output / f"{name}-{arguments.profile}.jsonl"
     store = Store(path, describe(name, experiment, arguments.profile, cells, machine))
     for seed in range(arguments.seeds):
         for cell in cells:
@@ -107,7 +108,6 @@ def measure(run, protocol):
         "cell": run.cell.name,
         "seed": run.seed,
         "seconds": round(time.perf_counter() - start, 2),
-        "parameters": run.parameters(),
         **found,
         "machine": describe_machine(),
     }

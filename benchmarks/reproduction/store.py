@@ -1,13 +1,13 @@
-"""Results on disk, written whole after each finished seed."""
+"""The results of an experiment on disk, written whole after each finished seed."""
 
 import json
 from pathlib import Path
 
-from skcaps.persistence import replace_file
+import jsonl
 
 
 class Store:
-    """The results of one experiment, in one JSON file.
+    """A file with the settings in its first line and then a line for each result.
 
     Parameters
     ----------
@@ -15,6 +15,11 @@ class Store:
         The file; read if it is there.
     settings : dict
         What the results depend on besides the seed.
+
+    Attributes
+    ----------
+    results : list of dict
+        One for each finished cell and seed.
 
     Raises
     ------
@@ -25,29 +30,22 @@ class Store:
 
     def __init__(self, path, settings):
         self.path = Path(path)
-        settings = json.loads(json.dumps(settings))
-        self.content = {"settings": settings, "results": []}
-        if self.path.exists():
-            self.content = json.loads(self.path.read_text())
-            self._check_settings(settings)
+        # As a file gives them back, without tuples.
+        self.settings = json.loads(json.dumps(settings))
+        found, *self.results = jsonl.read(self.path) or [self.settings]
+        self._check_settings(found)
 
-    def _check_settings(self, settings):
-        found = self.content["settings"]
+    def _check_settings(self, found):
         changed = [
             key
-            for key in sorted({*settings, *found})
-            if settings.get(key) != found.get(key)
+            for key in sorted({*self.settings, *found})
+            if self.settings.get(key) != found.get(key)
         ]
         if changed:
             raise ValueError(
                 f"{self.path} was measured with other settings ({', '.join(changed)}); "
                 "give another --output, or move the file away."
             )
-
-    @property
-    def results(self):
-        """Return one dict for each finished cell and seed."""
-        return self.content["results"]
 
     def has(self, cell, seed):
         """Return whether a seed of a cell is finished."""
@@ -56,10 +54,4 @@ class Store:
     def add(self, result):
         """Add a finished seed and write the file, which is never seen half-written."""
         self.results.append(result)
-        write_whole(self.path, (json.dumps(self.content, indent=1) + "\n").encode())
-
-
-def write_whole(path, content):
-    """Write a file beside its place and move it there, in one step for readers."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, content)
+        jsonl.write(self.path, [self.settings, *self.results])
