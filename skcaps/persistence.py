@@ -7,6 +7,7 @@ import json
 import os
 import uuid
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 from sklearn.utils.validation import check_is_fitted
 
-from skcaps.estimators import CapsNetClassifier, EfficientCapsNetClassifier
+from skcaps import estimators
 
-FORMAT_VERSION = 2
-CLASSES = {
-    "CapsNetClassifier": CapsNetClassifier,
-    "EfficientCapsNetClassifier": EfficientCapsNetClassifier,
+FORMAT_VERSION = 3
+CLASSES: dict[str, Any] = {
+    name: getattr(estimators, name) for name in estimators.__all__
 }
 
 # One key, since the order of several in the file would change from run to run.

@@ -332,7 +332,7 @@ def test_only_known_classes_are_built(saved, name):
 
 
 def network_of(content):
-    return content["fitted"]["_network"]
+    return content["fitted"]["_description"]
 
 
 def classes_of(content):
@@ -349,7 +349,7 @@ def drop_architecture(content):
         lambda content: content["params"].update(unknown=1),
         lambda content: content["params"].update(stem={"$module": "os"}),
         lambda content: network_of(content)["architecture"].update(pose_dim=7),
-        lambda content: network_of(content)["architecture"].update(builder="eval"),
+        lambda content: network_of(content)["architecture"].update(unknown="eval"),
         lambda content: classes_of(content).update(dtype="M8[s]"),
         lambda content: classes_of(content).update(shape=[99]),
         lambda content: content.update(params=[]),

@@ -5,7 +5,6 @@ import functools
 import torch
 
 from skcaps import CapsNetClassifier
-from skcaps.estimators._state import BUILDERS
 from skcaps.nn import capsnet
 
 
@@ -18,13 +17,10 @@ def random_couplings(*args, **options):
     return network
 
 
-BUILDERS["random_couplings"] = random_couplings
-
-
 class RandomCouplingsClassifier(CapsNetClassifier):
     """CapsNet whose couplings are the softmax of standard normal numbers.
 
     It is the learned routing, with its prior drawn at random and left out of training.
     """
 
-    _builder = "random_couplings"
+    _build_network = staticmethod(random_couplings)

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.base import ClassifierMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skcaps.estimators import _fitting, _inputs, _state
 from skcaps.estimators._callbacks import CallbackSupportMixin, with_callbacks
-from skcaps.estimators._fitted import FittedNetwork
 from skcaps.estimators._machine import PRECISIONS
+from skcaps.estimators._parameters import CapsuleEstimator
 from skcaps.functional import lengths
+from skcaps.nn import CapsuleNetwork
 
 
 class BaseCapsuleClassifier(
-    CallbackSupportMixin, ClassifierMixin, TransformerMixin, BaseEstimator
+    CallbackSupportMixin, ClassifierMixin, TransformerMixin, CapsuleEstimator
 ):
     """Train a capsule network with skorch and serve it as scikit-learn expects.
 
-    A subclass is a constructor that stores its parameters, and the name of the function
-    that builds its network.
+    A subclass is its parameters, the function that builds its network, and a docstring.
     """
 
-    _builder: str
-    _fitted: FittedNetwork
+    _build_network: Callable[..., CapsuleNetwork]
 
     @with_callbacks
     def fit(self, X, y, sample_weight=None):
@@ -433,7 +433,7 @@ class BaseCapsuleClassifier(
 
     def _checked(self):
         check_is_fitted(self)
-        return self._fitted
+        return vars(self)["_fitted"]
 
     def _map(self, part, X):
         """Run the network over batches and join what a function makes of its result."""
@@ -520,7 +520,7 @@ class BaseCapsuleClassifier(
 
     def __setstate__(self, state):
         with torch.inference_mode(False):
-            super().__setstate__(_state.set_state(state))
+            super().__setstate__(_state.set_state(state, self._build_network))
 
 
 def _entropy(coupling):

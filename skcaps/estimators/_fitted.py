@@ -35,7 +35,7 @@ class FittedNetwork:
     ----------
     network : CapsuleNetwork
     architecture : dict
-        The builder and its arguments, see `build_network`.
+        The arguments of the function that built the network.
     layout : ImageLayout
     input_range : tuple of float
         Values that become 0 and 1.

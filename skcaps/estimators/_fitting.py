@@ -10,7 +10,7 @@ from inspect import signature
 import numpy as np
 import torch
 
-from skcaps.estimators import _inputs, _state
+from skcaps.estimators import _inputs
 from skcaps.estimators._callbacks import EpochTasks, fit_task
 from skcaps.estimators._convergence import warn_if_nothing_learned
 from skcaps.estimators._dataset import ImageDataset, find_batch_size
@@ -72,13 +72,13 @@ def is_fitted(estimator) -> bool:
 
 
 def describe_architecture(estimator) -> dict:
-    """Return the builder's name and those of its arguments that are parameters."""
+    """Return those arguments of the network's builder that are parameters."""
     params = estimator.get_params(deep=False)
-    arguments = signature(_state.BUILDERS[estimator._builder]).parameters
+    arguments = signature(estimator._build_network).parameters
     chosen = {name: params[name] for name in arguments if name in params}
     # The layout decides it.
     chosen.pop("image_shape")
-    return {"builder": estimator._builder, **chosen}
+    return chosen
 
 
 def _start_with(estimator, X, y, sample_weight, classes=None) -> ImageDataset:
@@ -103,11 +103,13 @@ def _start_with(estimator, X, y, sample_weight, classes=None) -> ImageDataset:
         "image_shape": layout.shape,
         "n_classes": len(labels.classes),
     }
+    build = estimator._build_network
+    is_calibrated = INITIALIZATIONS[estimator.initialization]
     seed = draw_seed(estimator.random_state)
     with isolated_random_state(seed, 0, machine.device):
-        network = _state.build_network(architecture).to(machine.dtype)
+        network = build(**architecture).to(machine.dtype)
         machine.place(network)
-        if INITIALIZATIONS[estimator.initialization](**architecture):
+        if is_calibrated(build, **architecture):
             batch = dataset.sample(_CALIBRATION_IMAGES)
             calibrate(network, batch.images, batch.targets, batch.sample_weight)
     fitted = FittedNetwork(
@@ -179,9 +181,8 @@ def _train_one_pass(estimator, dataset) -> None:
     # The optimiser goes on as long as no parameter changes.
     params = estimator.get_params(deep=False)
     net = getattr(estimator, "net_", None)
-    if net is None or net.streams != params:
+    if net is None or net.stream != params:
         estimator.net_ = _net(estimator, dataset, None, None)
-        estimator.net_.streams = params
     _train(estimator, dataset, 1)
 
 
@@ -194,7 +195,7 @@ def _train(estimator, dataset, epochs) -> None:
         for row in net.epochs()[before:]:
             row = {**row, "epoch": len(estimator.history_) + 1}
             estimator.history_ = [*estimator.history_, row]
-        estimator.n_epochs_ = len(estimator.history_)
+        estimator.n_epochs_ = sum("fraction" not in r for r in estimator.history_)
         estimator.loss_curve_ = [row["train_loss"] for row in estimator.history_]
 
 
@@ -244,20 +245,31 @@ def _random_state(fitted: FittedNetwork):
 def _kept_if_failing(estimator):
     """Give an estimator back its attributes and weights if a block raises an error.
 
-    An interrupt by the user keeps what was trained until then.
+    An interrupt by the user keeps what was trained until then, if anything was.
     """
     before = dict(vars(estimator))
+    steps = _steps(estimator)
     fitted = before.get("_fitted")
     weights = {} if fitted is None else copy.deepcopy(fitted.network.state_dict())
     try:
         yield
-    except Exception:
+    except BaseException as error:
+        has_trained = _steps(estimator) not in (None, steps)
+        if has_trained and not isinstance(error, Exception):
+            raise
         if fitted is not None and _put_back(estimator._fitted, fitted, weights):
             # Its optimiser has followed the training that failed.
             before.pop("net_", None)
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
+
+
+def _steps(estimator):
+    """Return which training was the last, and its number of steps, if it has any."""
+    net = vars(estimator).get("net_")
+    n_steps = 0 if net is None else net.optimizer_.n_steps
+    return (id(net), n_steps) if n_steps else None
 
 
 def _put_back(after: FittedNetwork, before: FittedNetwork, weights: dict) -> bool:

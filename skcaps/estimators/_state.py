@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -12,27 +13,10 @@ from skcaps.estimators._inputs import ImageLayout
 from skcaps.estimators._labels import KINDS
 from skcaps.estimators._machine import Machine, resolve_device
 from skcaps.estimators._warnings import warn
-from skcaps.nn import CapsuleNetwork, capsnet, efficient_capsnet
-
-BUILDERS: dict[str, Callable[..., CapsuleNetwork]] = {
-    "capsnet": capsnet,
-    "efficient_capsnet": efficient_capsnet,
-}
+from skcaps.nn import CapsuleNetwork
 
 # Rebuilt from the weights; skorch's net holds the optimiser, twice the weights.
 _NOT_PICKLED = ("net_", "_fitted", "_callback_fit_ctx", "_skl_callbacks_to_teardown")
-
-
-def build_network(architecture: dict) -> CapsuleNetwork:
-    """Build the network that an architecture describes.
-
-    Parameters
-    ----------
-    architecture : dict
-        The key "builder" names a function of `BUILDERS`; the rest are its arguments.
-    """
-    arguments = dict(architecture)
-    return BUILDERS[arguments.pop("builder")](**arguments)
 
 
 def get_state(state: dict) -> dict:
@@ -49,7 +33,7 @@ def get_state(state: dict) -> dict:
         architecture = {**architecture, "stem": on_cpu}
         if state["stem"] is stem:
             kept["stem"] = on_cpu
-    kept["_network"] = {
+    kept["_description"] = {
         "architecture": architecture,
         "image_shape": fitted.layout.shape,
         "channels_last": fitted.layout.channels_last,
@@ -69,20 +53,23 @@ def get_state(state: dict) -> dict:
     return kept
 
 
-def set_state(state: dict) -> dict:
-    """Undo `get_state`."""
+def set_state(state: dict, build: Callable[..., CapsuleNetwork]) -> dict:
+    """Undo `get_state`, with the function that builds the network."""
     restored = dict(state)
     if "_weights" not in restored:
         return restored
     weights = restored.pop("_weights")
-    if "_network" not in restored:
+    if "_description" not in restored:
         raise ValueError(
             "This classifier was kept by an older version of skcaps; load it there, or "
             "fit again."
         )
-    plain = restored.pop("_network")
+    plain = restored.pop("_description")
     machine = _machine_here(state["device"], plain["precision"], state["compile"])
-    network = _restore(plain["architecture"], weights, machine)
+    with torch.random.fork_rng(devices=[]):
+        network = build(**plain["architecture"]).to(machine.dtype)
+    _fill(network, weights)
+    machine.place(network.eval())
     restored["_fitted"] = FittedNetwork(
         network,
         plain["architecture"],
@@ -96,10 +83,7 @@ def set_state(state: dict) -> dict:
     return restored
 
 
-def _restore(architecture, weights, machine) -> CapsuleNetwork:
-    """Build a network and fill in its weights."""
-    with torch.random.fork_rng(devices=[]):
-        network = build_network(architecture).to(machine.dtype)
+def _fill(network: CapsuleNetwork, weights: dict[str, Any]) -> None:
     tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
     if differ := network.state_dict().keys() ^ tensors.keys():
         raise ValueError(
@@ -107,8 +91,6 @@ def _restore(architecture, weights, machine) -> CapsuleNetwork:
             "older or a newer one has kept them; load them there, or fit again."
         )
     network.load_state_dict(tensors)
-    machine.place(network.eval())
-    return network
 
 
 def _machine_here(device, precision, compiled) -> Machine:

@@ -121,7 +121,7 @@ def test_skops_trusts_one_type(fitted):
 
 def test_pickles_of_an_older_version_say_so():
     state = clone(CLASSIFIERS["efficient"]).fit(X, Y).__getstate__()
-    del state["_network"]
+    del state["_description"]
     with pytest.raises(ValueError, match="kept by an older version of skcaps"):
         EfficientCapsNetClassifier().__setstate__(state)
 
