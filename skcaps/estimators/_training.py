@@ -21,7 +21,7 @@ _SECONDS_BETWEEN_LOSSES = 1.0
 
 
 class StopTraining(Exception):
-    """A callback asked for the end of training."""
+    """Something has set a net's `stop_training`."""
 
 
 class CapsuleNet(NeuralNet):
@@ -33,14 +33,21 @@ class CapsuleNet(NeuralNet):
     objective : Objective
     augmentation : callable or None
         Changes the images of a training batch.
+    stream : dict or None
+        The estimator's parameters, for a training that later calls go on with.
     **kwargs
         As for skorch's `NeuralNet`.
+
+    Attributes
+    ----------
+    stop_training : bool
+        A callback sets it to end the training.
     """
 
-    def __init__(self, module, criterion, *, augmentation=None, **kwargs):
+    def __init__(self, module, criterion, *, augmentation=None, stream=None, **kwargs):
         self.augmentation = augmentation
-        # The estimator's parameters, where it trains by `partial_fit`.
-        self.streams = None
+        self.stream = stream
+        self.stop_training = False
         super().__init__(module, criterion, **kwargs)
 
     @property
@@ -66,13 +73,30 @@ class CapsuleNet(NeuralNet):
         if training:
             (group,) = self.optimizer_.param_groups
             self.history.record("learning_rate", group["lr"])
+        begin, n_images = time.time(), 0
         totals = torch.zeros(2, device=self.device)
-        for batch in iterator:
-            self.notify("on_batch_begin", batch=batch, training=training)
-            step = step_fn(batch)
-            totals = totals + len(batch.images) * step["means"]
-            self.notify("on_batch_end", batch=batch, training=training, **step)
-        loss, accuracy = (totals / len(iterator.dataset)).tolist()
+        try:
+            for batch in iterator:
+                self.notify("on_batch_begin", batch=batch, training=training)
+                step = step_fn(batch)
+                totals = totals + len(batch.images) * step["means"]
+                n_images += len(batch.images)
+                self.notify("on_batch_end", batch=batch, training=training, **step)
+        except (StopTraining, KeyboardInterrupt):
+            if training and n_images:
+                self._record_part(n_images / len(iterator.dataset), begin)
+                self._record(prefix, totals / n_images)
+            raise
+        self._record(prefix, totals / n_images)
+
+    def _record_part(self, fraction, begin):
+        if fraction < 1:
+            self.history.record("fraction", fraction)
+        # skorch's timer only sees epochs that end.
+        self.history.record("dur", time.time() - begin)
+
+    def _record(self, prefix, means):
+        loss, accuracy = means.tolist()
         name = f"{prefix}_loss"
         before = [row[name] for row in list(self.history) if name in row]
         self.history.record(name, loss)
@@ -99,21 +123,18 @@ class CapsuleNet(NeuralNet):
         return {"loss": loss, "y_pred": lengths, "means": means}
 
     def notify(self, method_name, **kwargs):
-        """Tell all callbacks; one that raises KeyboardInterrupt wants to stop."""
+        """Tell all callbacks, and end the training if one asks for it."""
         getattr(self, method_name)(self, **kwargs)
-        stop = None
         for _, callback in self.callbacks_:
             try:
                 getattr(callback, method_name)(self, **kwargs)
-            except KeyboardInterrupt as interrupt:
-                # These never ask to stop; it was the user.
-                if isinstance(
-                    callback, (EpochTimer, FiniteLoss, LRScheduler, Progress)
-                ):
+            except KeyboardInterrupt:
+                # So it asks; from any other callback it is the user.
+                if not isinstance(callback, EarlyStopping):
                     raise
-                stop = interrupt
-        if stop is not None:
-            raise StopTraining from stop
+                self.stop_training = True
+        if self.stop_training and method_name != "on_train_end":
+            raise StopTraining
 
     def train(self, dataset, epochs):
         """Train for some epochs, or until a callback stops.
@@ -121,22 +142,29 @@ class CapsuleNet(NeuralNet):
         Unlike skorch's `partial_fit`, it lets the user's own interrupt through.
         """
         self.n_epochs_asked = epochs
+        self.stop_training = False
         try:
             with contextlib.suppress(StopTraining):
                 self.notify("on_train_begin", X=dataset, y=None)
                 self.fit_loop(dataset, epochs=epochs)
             self.notify("on_train_end", X=dataset, y=None)
+        except KeyboardInterrupt:
+            self.notify("on_train_end", X=dataset, y=None)
+            raise
         finally:
             self.module_.eval()
 
     def epochs(self):
-        """Return what was recorded, one plain dict for each whole epoch."""
-        kept = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
+        """Return what was recorded, one plain dict for each epoch.
+
+        One that was stopped half-way has the "fraction" of the images trained on.
+        """
+        losses = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
+        kept = (*losses, "learning_rate", "fraction")
         return [
             {
                 "epoch": row["epoch"],
                 **{name: float(row[name]) for name in kept if name in row},
-                "learning_rate": float(row["learning_rate"]),
                 "duration": row["dur"],
             }
             for row in self.history
@@ -214,8 +242,7 @@ class EpochReport(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         """Close the task; a callback may ask to stop."""
-        if self.tasks.end():
-            raise KeyboardInterrupt
+        net.stop_training |= self.tasks.end()
 
     def on_train_end(self, net, **kwargs):
         """Close the task of an epoch that was stopped half-way."""
@@ -263,6 +290,7 @@ def build_net(
         lr=params["learning_rate"],
         max_epochs=params["max_epochs"],
         batch_size=batch_size,
+        stream=params if tasks is None else None,
         train_split=None if valid is None else predefined_split(valid),
         callbacks=callbacks,
         augmentation=_augmentation(params),

@@ -1,5 +1,9 @@
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
+import torch
+from sklearn.exceptions import NotFittedError
 from skorch.callbacks import Callback, Checkpoint, EpochScoring
 
 from ._small import X, Y, make
@@ -13,30 +17,98 @@ HOOKS = [
 ]
 
 
-def raising(hook, after=0):
-    """Make a callback that asks for the end of training in one of its methods."""
+def calling(hook, action, after=0):
+    """Make a callback that acts in one of its methods, from one call on."""
     seen = []
 
     def method(self, net, **kwargs):
         seen.append(hook)
         if len(seen) > after:
-            raise KeyboardInterrupt
+            action(net)
 
-    return type("Raising", (Callback,), {hook: method})()
+    return type("Calling", (Callback,), {hook: method})()
+
+
+def stop(net):
+    net.stop_training = True
+
+
+def interrupt(net):
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("more", [{}, {"early_stopping": True}], ids=["", "early"])
 @pytest.mark.parametrize("hook", HOOKS)
 def test_a_callback_may_stop_anywhere(hook, more):
-    clf = make(max_epochs=3, callbacks=[raising(hook)], **more).fit(X, Y)
+    clf = make(max_epochs=3, batch_size=30, callbacks=[calling(hook, stop)], **more)
+    clf.fit(X, Y)
     assert clf.n_epochs_ == (hook == "on_epoch_end")
-    assert len(clf.history_) == clf.n_epochs_
+    assert len(clf.history_) == (hook in ("on_batch_end", "on_epoch_end"))
     assert clf.predict(X).shape == Y.shape
+    assert clf.set_params(callbacks=None).fit(X, Y).n_epochs_ == 3
 
 
-def test_a_stop_in_the_second_epoch_keeps_the_first():
-    clf = make(max_epochs=3, batch_size=30, callbacks=[raising("on_batch_end", 4)])
-    assert [row["epoch"] for row in clf.fit(X, Y).history_] == [1]
+@pytest.mark.parametrize(
+    "act", [stop, interrupt], ids=["the callback", "the user meanwhile"]
+)
+def test_a_part_of_an_epoch_is_recorded_as_one(act):
+    callback = calling("on_batch_end", act, after=4)
+    clf = make(max_epochs=3, batch_size=30, callbacks=[callback])
+    with nullcontext() if act is stop else pytest.raises(KeyboardInterrupt):
+        clf.fit(X[:90], Y[:90])
+    whole, part = clf.history_
+    assert "fraction" not in whole
+    assert part["fraction"] == pytest.approx(2 / 3)
+    assert part.keys() - whole.keys() == {"fraction"}
+    assert part["duration"] > 0
+    assert clf.n_epochs_ == 1
+    assert clf.loss_curve_ == [whole["train_loss"], part["train_loss"]]
+
+
+def test_an_epoch_that_ends_with_the_stop_is_whole():
+    callback = calling("on_batch_end", stop, after=2)
+    clf = make(max_epochs=3, batch_size=30, callbacks=[callback]).fit(X[:90], Y[:90])
+    assert "fraction" not in clf.history_[0]
+    assert clf.n_epochs_ == 1
+
+
+@pytest.mark.parametrize("hook", HOOKS[:3])
+def test_an_interrupt_before_the_first_step_leaves_it_as_it_was(hook):
+    clf = make(callbacks=[calling(hook, interrupt)])
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(X, Y)
+    with pytest.raises(NotFittedError):
+        clf.predict(X)
+    before = vars(clf.set_params(callbacks=None).fit(X, Y)).copy()
+    clf.set_params(callbacks=[calling(hook, interrupt)])
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(X, Y + 5)
+    changed = {name for name, value in vars(clf).items() if value is not before[name]}
+    assert changed == {"callbacks"}
+
+
+def test_early_stopping_keeps_the_best_weights_of_an_interrupted_training():
+    losses = []
+
+    def note(net):
+        losses.append(net.history[-1, "valid_loss"])
+        if len(losses) == 4:
+            interrupt(net)
+
+    clf = make(
+        max_epochs=6,
+        learning_rate=0.05,
+        early_stopping=True,
+        callbacks=[calling("on_epoch_end", note)],
+    )
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(X, Y)
+    stopping = dict(clf.net_.callbacks_)["StopWhenFlat"]
+    best = stopping.best_model_weights_
+    assert all(
+        torch.equal(value, best[name])
+        for name, value in clf.network_.state_dict().items()
+    )
 
 
 class Count(Callback):

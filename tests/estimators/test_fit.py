@@ -21,7 +21,7 @@ class StopAfter(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         if len(net.history) == self.epochs:
-            raise KeyboardInterrupt
+            net.stop_training = True
 
 
 @pytest.mark.parametrize("factory", [make, make_capsnet])
