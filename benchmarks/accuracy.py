@@ -2,25 +2,26 @@
 
 ``--validate`` trains on a part of the training images and scores another part of
 them: every choice is made that way. Without it the test images are read, once, and the
-result goes to a JSON file, from which the table is written again.
+result takes the place of the last one in a file, from which the table is written again.
 """
 
 import argparse
 import ast
-import json
 import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import jsonl
 import numpy as np
+from files import write_whole
 from settings import describe_machine
 from skorch.callbacks import Callback
 
 from skcaps import CapsNetClassifier, EfficientCapsNetClassifier
 from skcaps.datasets import load_fashion_mnist, load_mnist
 
-RESULTS = Path(__file__).parent / "results" / "accuracy"
+PATH = Path(__file__).parent / "results" / "accuracy" / "accuracy.jsonl"
 N_VALIDATION = 5000
 
 
@@ -129,16 +130,16 @@ def measure(experiment, arguments):
         f"{100 * wrong / len(y_scored):.2f} %, fitted in {seconds:.0f} s",
         flush=True,
     )
+    durations = [row["duration"] for row in classifier.history_]
     return {
-        "title": experiment.title,
         "n_train": len(y),
         "n_test": len(y_scored),
         "wrong": wrong,
-        "error_percent": 100 * wrong / len(y_scored),
+        "epochs": len(durations),
+        "epoch_seconds": round(statistics.median(durations), 1),
         "fit_seconds": round(seconds, 1),
         "n_parameters": classifier.n_parameters_,
         "parameters": describe_parameters(classifier),
-        "history": classifier.history_,
         "machine": describe_machine(),
     }
 
@@ -148,24 +149,30 @@ def describe_parameters(classifier):
     return {name: value for name, value in params.items() if name != "callbacks"}
 
 
-def write_table(folder):
-    """Write the table of all results that are there."""
+def keep(name, found):
+    """Put a result in the place of the last one of its experiment."""
+    rows = {row["name"]: row for row in jsonl.read(PATH)}
+    rows[name] = {"name": name, **found}
+    jsonl.write(PATH, rows.values())
+
+
+def make_table():
+    """Return the table of all results that are there."""
+    rows = {row["name"]: row for row in jsonl.read(PATH)}
     lines = [
         "| data and network | trained on | epochs | test error | accuracy | an epoch |",
         "|---|---|---|---|---|---|",
     ]
-    for name in EXPERIMENTS:
-        path = folder / f"{name}.json"
-        if path.exists():
-            found = json.loads(path.read_text())
-            seconds = statistics.median(row["duration"] for row in found["history"])
+    for name, experiment in EXPERIMENTS.items():
+        if name in rows:
+            found = rows[name]
+            share = found["wrong"] / found["n_test"]
             lines.append(
-                f"| {found['title']} | {found['n_train']:,} | {len(found['history'])} "
-                f"| {found['error_percent']:.2f} % "
-                f"| {1 - found['wrong'] / found['n_test']:.4f} "
-                f"| {seconds:.0f} s |"
+                f"| {experiment.title} | {found['n_train']:,} | {found['epochs']} "
+                f"| {100 * share:.2f} % | {1 - share:.4f} "
+                f"| {found['epoch_seconds']:.0f} s |"
             )
-    (folder / "table.md").write_text("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def main():
@@ -175,9 +182,8 @@ def main():
         print(f"\n{name}", flush=True)
         found = measure(EXPERIMENTS[name], arguments)
         if not arguments.validate:
-            RESULTS.mkdir(parents=True, exist_ok=True)
-            (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
-            write_table(RESULTS)
+            keep(name, found)
+            write_whole(PATH.with_name("table.md"), make_table().encode())
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@ says what the processor can do.
 """
 
 import argparse
-import json
 import statistics
 import time
 from pathlib import Path
 
+import jsonl
 import torch
+from files import write_whole
 from settings import describe_machine, processor_folder
 from torch.nn import functional
 
@@ -97,12 +98,19 @@ def gigaflops_of(name, layer):
     return forward, forward * (1 if layer == "stem" else 2)
 
 
-def make_row(precision, layer, name, times):
-    work = gigaflops_of(name, layer)
-    rates = [f"{1e3 * w / ms:.0f}" for w, ms in zip(work, times, strict=True)]
-    numbers = [f"{ms:.1f}" for ms in times] + [""] * (2 - len(times))
-    cells = [precision, layer, name, *numbers, ", ".join(rates)]
-    return f"| {' | '.join(cells)} |"
+def make_table(rows):
+    lines = [
+        "| precision | layer | by | forward ms | backward ms | GFLOP/s as plain sums |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        times = row["milliseconds"]
+        work = gigaflops_of(row["by"], row["layer"])
+        rates = [f"{1e3 * w / ms:.0f}" for w, ms in zip(work, times, strict=True)]
+        numbers = [f"{ms:.1f}" for ms in times] + [""] * (2 - len(times))
+        cells = [row["precision"], row["layer"], row["by"], *numbers, ", ".join(rates)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def main():
@@ -110,26 +118,23 @@ def main():
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    lines = [
-        "| precision | layer | by | forward ms | backward ms | GFLOP/s as plain sums |",
-        "|---|---|---|---|---|---|",
-    ]
-    content = {"machine": describe_machine(), "milliseconds": {}}
+    rows = []
     for precision, dtype in PRECISIONS.items():
         if precision == "bfloat16" and not has_bfloat16(torch.device("cpu")):
             print("This processor has no instructions for bfloat16.")
             continue
         for layer in LAYERS:
             found = time_layer(layer, dtype, arguments.rounds)
-            content["milliseconds"][f"{precision}, {layer}"] = found
-            lines += [
-                make_row(precision, layer, name, times) for name, times in found.items()
+            setting = {"precision": precision, "layer": layer}
+            rows += [
+                {**setting, "by": name, "milliseconds": times}
+                for name, times in found.items()
             ]
-    print("\n".join(lines))
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "convolutions.md").write_text("\n".join(lines) + "\n")
-    path = arguments.output / "convolutions.json"
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    table = make_table(rows)
+    print(table)
+    machine = {"machine": describe_machine()}
+    jsonl.write(arguments.output / "convolutions.jsonl", [machine, *rows])
+    write_whole(arguments.output / "convolutions.md", table.encode())
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import rows
+from files import write_whole
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -112,7 +113,7 @@ def write_table(measured):
     lines += [
         "| " + " | ".join(row[name] for name in FIELDS) + " |" for row in measured
     ]
-    PATH.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    write_whole(PATH.with_suffix(".md"), ("\n".join(lines) + "\n").encode())
 
 
 def main():

@@ -5,7 +5,6 @@ are MNIST's where SKCAPS_DATA names them, else random: time does not depend on t
 """
 
 import argparse
-import json
 import os
 import pickle
 import subprocess
@@ -15,8 +14,10 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import jsonl
 import numpy as np
 import torch
+from files import write_whole
 from settings import describe_machine
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
@@ -257,6 +258,7 @@ def epoch_row(name, X, y, device, peaks):
         torch.cuda.reset_peak_memory_stats(device)
     (first, *others), n_parameters = time_epochs(name, X, y, device)
     row = {
+        "training": name,
         "first epoch s": first,
         "epoch s": min(others),
         **floors(name, len(X), n_parameters, peaks),
@@ -280,21 +282,20 @@ def load_images(n_train, data_home):
     return X[:n_train], y[:n_train]
 
 
-def write_table(epochs, path):
+def make_table(rows):
     lines = [
         "| training | epoch s | aim s | arithmetic floor s | memory floor s "
         "| images/s |",
         "|---|---|---|---|---|---|",
     ]
-    for name, row in epochs.items():
+    for row in rows:
         aim = "" if row["aim s"] is None else f"{row['aim s']:g}"
         lines.append(
-            f"| {name} | {row['epoch s']:.2f} | {aim} "
+            f"| {row['training']} | {row['epoch s']:.2f} | {aim} "
             f"| {row['arithmetic floor s']:.3f} | {row['memory floor s']:.3f} "
             f"| {row['images per second']:,.0f} |"
         )
-    path.write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    return "\n".join(lines) + "\n"
 
 
 def parse_arguments():
@@ -321,13 +322,14 @@ def main():
     found["device"] = measure_device(device, PRODUCT_SIZES[torch.device(device).type])
     print("measured:", found["device"], flush=True)
     X, y = load_images(arguments.n_train, arguments.data_home)
-    found["epochs"] = {}
+    rows = []
     for name in arguments.only:
-        found["epochs"][name] = epoch_row(name, X, y, device, found["device"])
-        print(name, found["epochs"][name], flush=True)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "gpu.json").write_text(json.dumps(found, indent=1) + "\n")
-    write_table(found["epochs"], arguments.output / "gpu.md")
+        rows.append(epoch_row(name, X, y, device, found["device"]))
+        print(rows[-1], flush=True)
+    table = make_table(rows)
+    print(table)
+    jsonl.write(arguments.output / "gpu.jsonl", [found, *rows])
+    write_whole(arguments.output / "gpu.md", table.encode())
     if max(found["routings"].values()) > ROUTING_TOLERANCE:
         sys.exit(f"a routing differs by more than {ROUTING_TOLERANCE}")
     if found["pickle difference"] > PROBABILITY_TOLERANCE:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import rows
+from files import write_whole
 from reproduction.cnn import CNNClassifier
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
@@ -218,7 +219,7 @@ def write_table(measured, path):
                 else ""
             )
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    path.write_text("\n".join(lines) + "\n")
+    write_whole(path, ("\n".join(lines) + "\n").encode())
 
 
 def main():

@@ -5,12 +5,14 @@ that only imports skcaps, and less that of an interpreter that imports nothing.
 """
 
 import argparse
-import json
 import resource
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+import jsonl
+from files import write_whole
 
 RESULTS = Path(__file__).parent / "results" / "memory"
 MEMMAP_BYTES = 10 * 10**9
@@ -147,6 +149,16 @@ def peak_megabytes(name):
     return float(out.split()[-1])
 
 
+def make_table(rows):
+    lines = ["| case | MB over imports | MB over the interpreter |", "|---|---|---|"]
+    for row in rows:
+        title = CASES[row["case"]].__doc__.rstrip(".")
+        lines.append(
+            f"| {title} | {row['over imports']:.0f} | {row['over interpreter']:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--case", choices=CASES, help="run it here and print its peak")
@@ -159,21 +171,18 @@ def main():
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         return
     bare, loaded = peak_megabytes("interpreter"), peak_megabytes("imports")
-    rows = {}
-    lines = ["| case | MB over imports | MB over the interpreter |", "|---|---|---|"]
+    rows = []
     for name in arguments.only:
         peak = peak_megabytes(name)
-        rows[name] = {"over imports": peak - loaded, "over interpreter": peak - bare}
-        title = CASES[name].__doc__.rstrip(".")
-        lines.append(f"| {title} | {peak - loaded:.0f} | {peak - bare:.0f} |")
-        print(lines[-1], flush=True)
+        over = {"over imports": peak - loaded, "over interpreter": peak - bare}
+        rows.append({"case": name, **over})
+        print(rows[-1], flush=True)
     # Not before: a process starts with the peak of the one that starts it.
     from settings import describe_machine
 
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    content = {"machine": describe_machine(), "rows": rows}
-    (arguments.output / "memory.json").write_text(json.dumps(content, indent=1) + "\n")
-    (arguments.output / "memory.md").write_text("\n".join(lines) + "\n")
+    machine = {"machine": describe_machine()}
+    jsonl.write(arguments.output / "memory.jsonl", [machine, *rows])
+    write_whole(arguments.output / "memory.md", make_table(rows).encode())
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ images are not read.
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 
+import jsonl
 import numpy as np
 from settings import describe_machine
 
@@ -63,18 +63,14 @@ def main():
         f"bfloat16 {means['bfloat16']:.3f} %, float32 {means['float32']:.3f} %, "
         f"difference {difference:+.3f}, one standard deviation {deviation:.3f}"
     )
-    content = {
+    settings = {
         "n_train": arguments.n_train,
         "n_scored": len(X) - arguments.n_train,
         "epochs": arguments.epochs,
-        "errors": errors,
-        "difference": difference,
-        "standard_deviation": deviation,
         "machine": describe_machine(),
     }
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    path = arguments.output / f"{arguments.network}.json"
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    rows = [{"precision": key, "errors": found} for key, found in errors.items()]
+    jsonl.write(arguments.output / f"{arguments.network}.jsonl", [settings, *rows])
 
 
 if __name__ == "__main__":

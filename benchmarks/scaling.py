@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+import jsonl
+
 RESULTS = Path(__file__).parent / "results" / "scaling"
 BASE = {"batch": 32, "side": 28, "n_classes": 10, "iterations": 3}
 CURVES = {
@@ -102,24 +104,41 @@ def measure(curve, value):
     return json.loads(out.splitlines()[-1])
 
 
-def draw(found, path):
+def measure_curve(curve):
+    values = CURVES[curve][1]
+    points = []
+    for value in values:
+        points.append(measure(curve, value))
+        print(curve, value, points[-1], flush=True)
+    return {
+        "values": values,
+        "seconds": [point["seconds"] for point in points],
+        "MB": [point["MB"] for point in points],
+    }
+
+
+def draw(rows, path):
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(
-        2, len(found), figsize=(3 * len(found), 5), layout="constrained", sharey="row"
+        2,
+        len(rows),
+        figsize=(3 * len(rows), 5),
+        layout="constrained",
+        sharey="row",
+        squeeze=False,
     )
-    for column, (curve, measured) in zip(axes.T, found.items(), strict=True):
-        points = measured["points"]
-        values = [point["value"] for point in points]
+    for column, row in zip(axes.T, rows, strict=True):
+        values = row["values"]
         for ax, key in zip(column, ("seconds", "MB"), strict=True):
-            ax.loglog(values, [point[key] for point in points], marker="o")
+            ax.loglog(values, row[key], marker="o")
             ax.set_xticks(values, map(str, values), rotation=45, fontsize=8)
             ax.minorticks_off()
             ax.grid(alpha=0.3)
-        column[1].set_xlabel(LABELS[curve])
+        column[1].set_xlabel(LABELS[row["curve"]])
     axes[0, 0].set_ylabel("seconds of a step")
     axes[1, 0].set_ylabel("peak MB over the imports")
     figure.savefig(path, dpi=80)
@@ -134,23 +153,17 @@ def main():
     if arguments.point:
         measure_here(arguments.point[0], int(arguments.point[1]))
         return
-    path = arguments.output / "scaling.json"
-    # Curves measured before stay, so that they may be measured one by one.
-    found = json.loads(path.read_text()) if path.exists() else {}
-    for curve in arguments.only:
-        points = []
-        for value in CURVES[curve][1]:
-            points.append({"value": value, **measure(curve, value)})
-            print(curve, points[-1], flush=True)
-        found[curve] = {"points": points}
+    found = {curve: measure_curve(curve) for curve in arguments.only}
     # Not before: a process starts with the peak of the one that starts it.
     from settings import describe_machine
 
-    for curve in arguments.only:
-        found[curve]["machine"] = describe_machine()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=1) + "\n")
-    draw(found, arguments.output / "scaling.png")
+    path = arguments.output / "scaling.jsonl"
+    # Curves measured before stay, so that they may be measured one by one.
+    rows = {row["curve"]: row for row in jsonl.read(path)}
+    for curve, measured in found.items():
+        rows[curve] = {"curve": curve, **measured, "machine": describe_machine()}
+    jsonl.write(path, rows.values())
+    draw(rows.values(), path.with_suffix(".png"))
 
 
 if __name__ == "__main__":

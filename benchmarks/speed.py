@@ -5,15 +5,16 @@ the machine does falls on all alike. Images are random: time does not depend on 
 """
 
 import argparse
-import json
 import statistics
 import time
 from functools import partial
 from pathlib import Path
 
+import jsonl
 import numpy as np
 import textbook
 import torch
+from files import write_whole
 from settings import describe_machine, processor_folder
 from skorch.callbacks import Callback
 from torch import nn
@@ -317,18 +318,19 @@ def show(found):
         print(f"  {key:<28}{value:10.3f}", flush=True)
 
 
-def write_table(rows, path):
+def make_table(rows):
     lines = ["| network | precision | measure | value | bar |", "|---|---|---|---|---|"]
-    for (name, precision), found in rows.items():
-        for key, value in found.items():
+    for row in rows:
+        name, precision = row["network"], row["precision"]
+        for key, value in row["measured"].items():
             bar = BARS.get((name, precision, key), "")
             lines.append(f"| {name} | {precision} | {key} | {value:.3f} | {bar} |")
-    path.write_text("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def main():
     arguments = parse_arguments()
-    rows = {}
+    rows = []
     for name in arguments.networks:
         for precision in arguments.precisions:
             if precision == "bfloat16" and not has_bfloat16(CPU):
@@ -342,15 +344,10 @@ def main():
             if name == "efficient":
                 found |= time_epoch(name, precision)
             show(found)
-            rows[name, precision] = found
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    write_table(rows, arguments.output / "speed.md")
-    content = {
-        "machine": describe_machine(),
-        "rows": {", ".join(key): found for key, found in rows.items()},
-    }
-    path = arguments.output / "speed.json"
-    path.write_text(json.dumps(content, indent=1) + "\n")
+            rows.append({"network": name, "precision": precision, "measured": found})
+    machine = {"machine": describe_machine()}
+    jsonl.write(arguments.output / "speed.jsonl", [machine, *rows])
+    write_whole(arguments.output / "speed.md", make_table(rows).encode())
 
 
 if __name__ == "__main__":
