@@ -219,7 +219,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         seed = draw_seed(self.random_state)
         # The steps of a capsule classifier's `fit`: weights, then batches.
         with isolated_random_state(seed, 0, machine.device):
-            architecture = {"builder": self.architecture, **(self.sizes or {})}
+            architecture = dict(self.sizes or {})
             network = ARCHITECTURES[self.architecture](
                 layout.shape, len(labels.classes), **(self.sizes or {})
             )
@@ -228,7 +228,14 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = labels.classes
         # A callback may predict while the network trains.
         self.fitted_ = FittedNetwork(
-            network, architecture, layout, dataset.input_range, labels, machine, seed
+            network,
+            architecture,
+            layout,
+            dataset.input_range,
+            labels,
+            machine,
+            loss="cross_entropy",
+            seed=seed,
         )
         with isolated_random_state(seed, 1, machine.device):
             net = build_net(

@@ -12,9 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from skcaps.estimators import _fitting, _inputs, _state
 from skcaps.estimators._callbacks import CallbackSupportMixin, with_callbacks
+from skcaps.estimators._fitted import class_lengths
 from skcaps.estimators._machine import PRECISIONS
 from skcaps.estimators._parameters import CapsuleEstimator
-from skcaps.functional import lengths
 from skcaps.nn import CapsuleNetwork
 
 
@@ -116,7 +116,7 @@ class BaseCapsuleClassifier(
         ValueError
             If `X` does not fit the training images.
         """
-        return self._map(lambda routed: lengths(routed.poses), X)
+        return self._map(lambda routed: class_lengths(routed.poses), X)
 
     def poses(self, X):
         """Return the pose vectors of the class capsules.
@@ -248,7 +248,10 @@ class BaseCapsuleClassifier(
         Returns
         -------
         y_prob : ndarray of shape (n_samples, n_classes)
-            Lengths over their sum; for multilabel `y` the lengths themselves.
+            Each length is read as the probability that its class is there, and exactly
+            one is: in proportion to ``length / (1 - length)``. With
+            ``loss="cross_entropy"`` the softmax that it trains, and for multilabel `y`
+            the lengths themselves.
 
         Raises
         ------
@@ -257,9 +260,13 @@ class BaseCapsuleClassifier(
         ValueError
             If `X` does not fit the training images.
         """
-        check_is_fitted(self)
-        labels = self._fitted.labels
-        return self._map(lambda routed: labels.probabilities(lengths(routed.poses)), X)
+        fitted = self._checked()
+        return self._map(
+            lambda routed: fitted.labels.probabilities(
+                class_lengths(routed.poses), fitted.loss
+            ),
+            X,
+        )
 
     def decision_function(self, X):
         """Return scores that rank like `predict_proba`.
@@ -272,8 +279,8 @@ class BaseCapsuleClassifier(
         Returns
         -------
         scores : ndarray of shape (n_samples, n_classes) or (n_samples,)
-            Lengths; for two classes the logarithm of their ratio, positive for the
-            second; for multilabel `y` lengths minus 0.5.
+            Lengths; for two classes the logarithm of the ratio of their probabilities,
+            positive for the second; for multilabel `y` lengths minus 0.5.
 
         Raises
         ------
@@ -282,8 +289,13 @@ class BaseCapsuleClassifier(
         ValueError
             If `X` does not fit the training images.
         """
-        found = self.lengths(X)
-        return self._fitted.labels.scores(found)
+        fitted = self._checked()
+        return self._map(
+            lambda routed: fitted.labels.scores(
+                class_lengths(routed.poses), fitted.loss
+            ),
+            X,
+        )
 
     def predict(self, X):
         """Return the class of the longest capsule.
@@ -305,9 +317,10 @@ class BaseCapsuleClassifier(
         ValueError
             If `X` does not fit the training images.
         """
-        check_is_fitted(self)
-        labels = self._fitted.labels
-        encoded = self._map(lambda routed: labels.decide(lengths(routed.poses)), X)
+        labels = self._checked().labels
+        encoded = self._map(
+            lambda routed: labels.decide(class_lengths(routed.poses)), X
+        )
         return labels.to_labels(encoded)
 
     def reconstruct(self, X, y=None):
@@ -418,7 +431,7 @@ class BaseCapsuleClassifier(
         def sweep(poses, unit, *encoded):
             # The classes that are decoded stay those of the unchanged poses.
             if not encoded:
-                encoded = (fitted.labels.decide(lengths(poses)),)
+                encoded = (fitted.labels.decide(class_lengths(poses)),)
             changes = itertools.product(dimensions, values)
             rows = [
                 self._in_units(_add(poses, *change), *encoded) for change in changes

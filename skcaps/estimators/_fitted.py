@@ -41,6 +41,8 @@ class FittedNetwork:
         Values that become 0 and 1.
     labels : Labels
     machine : Machine
+    loss : str
+        That trained the lengths, a key of `skcaps.functional.LOSSES`.
     seed : int
         Of all random draws.
     n_trainings : int
@@ -53,6 +55,7 @@ class FittedNetwork:
     input_range: tuple[float, float]
     labels: Labels
     machine: Machine
+    loss: str
     seed: int
     n_trainings: int = 0
 
@@ -104,10 +107,16 @@ class FittedNetwork:
             The classes, as from `Labels.encode`; by default those that the poses say.
         """
         if encoded is None:
-            encoded = self.labels.decide(lengths(poses))
+            encoded = self.labels.decide(class_lengths(poses))
         targets = self.labels.to_rows(encoded, poses.dtype)
         marks = self.labels.mark(encoded)
         return self.labels.decode(self.network, poses, targets, marks).clamp(max=1)
+
+
+def class_lengths(poses: Tensor) -> Tensor:
+    """Return lengths below 1; rounding may make that of a long capsule larger."""
+    found = lengths(poses)
+    return found.clamp(max=1 - torch.finfo(found.dtype).eps / 2)
 
 
 def _join(parts, n_rows):

@@ -119,6 +119,7 @@ def _start_with(estimator, X, y, sample_weight, classes=None) -> ImageDataset:
         dataset.input_range,
         labels,
         machine,
+        estimator.loss,
         seed,
         n_trainings=1,
     )
@@ -138,7 +139,10 @@ def _continue_with(estimator, X, y, sample_weight) -> ImageDataset:
     encoded = fitted.labels.encode(y)
     machine = fitted.machine.follow(estimator.get_params(deep=False))
     estimator._fitted = replace(
-        fitted, machine=machine, n_trainings=fitted.n_trainings + 1
+        fitted,
+        machine=machine,
+        loss=estimator.loss,
+        n_trainings=fitted.n_trainings + 1,
     )
     return ImageDataset(
         rows,

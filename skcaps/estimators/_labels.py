@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import column_or_1d
 from torch import Tensor
 
-from skcaps.functional import mask_by_label
+from skcaps.functional import LOGITS, mask_by_label
 from skcaps.nn import CapsuleNetwork
 
 
@@ -85,11 +85,11 @@ class Labels(ABC):
         """Undo `encode`."""
 
     @abstractmethod
-    def probabilities(self, found: Tensor) -> Tensor:
-        """Return probabilities (batch, n_classes) from lengths."""
+    def probabilities(self, found: Tensor, loss: str) -> Tensor:
+        """Return probabilities (batch, n_classes) from lengths trained with a loss."""
 
     @abstractmethod
-    def scores(self, found: np.ndarray) -> np.ndarray:
+    def scores(self, found: Tensor, loss: str) -> Tensor:
         """Return what `decision_function` returns, from lengths."""
 
     @abstractmethod
@@ -147,16 +147,14 @@ class SingleLabel(Labels):
     def to_labels(self, encoded):
         return self.classes[encoded]
 
-    def probabilities(self, found):
-        # The floor makes a sample without any length uniform instead of NaN.
-        found = found.clamp(min=torch.finfo(found.dtype).tiny)
-        return found / found.sum(dim=1, keepdim=True)
+    def probabilities(self, found, loss):
+        return LOGITS[loss](found).softmax(dim=1)
 
-    def scores(self, found):
+    def scores(self, found, loss):
         if len(self.classes) > 2:
             return found
-        logs = np.log(np.maximum(found, np.finfo(found.dtype).tiny))
-        return logs[:, 1] - logs[:, 0]
+        first, second = LOGITS[loss](found).unbind(dim=1)
+        return second - first
 
     def is_right(self, found, targets):
         return found.argmax(1) == targets.argmax(1)
@@ -204,11 +202,11 @@ class MultiLabel(Labels):
     def to_labels(self, encoded):
         return encoded.astype(int)
 
-    def probabilities(self, found):
+    def probabilities(self, found, loss):
         return found
 
-    def scores(self, found):
-        return found - found.dtype.type(0.5)
+    def scores(self, found, loss):
+        return found - 0.5
 
     def is_right(self, found, targets):
         return ((found > 0.5) == targets.bool()).all(1)

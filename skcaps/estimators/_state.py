@@ -43,6 +43,7 @@ def get_state(state: dict) -> dict:
         ),
         "classes": fitted.labels.classes,
         "precision": fitted.machine.precision,
+        "loss": fitted.loss,
         "seed": fitted.seed,
         "n_trainings": fitted.n_trainings,
     }
@@ -77,6 +78,7 @@ def set_state(state: dict, build: Callable[..., CapsuleNetwork]) -> dict:
         plain["input_range"],
         KINDS[plain["labels"]](plain["classes"]),
         machine,
+        plain["loss"],
         plain["seed"],
         plain["n_trainings"],
     )

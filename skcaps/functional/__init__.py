@@ -7,6 +7,7 @@ from skcaps.functional._augmentation import (
     random_shift,
 )
 from skcaps.functional._lengths import lengths
+from skcaps.functional._logits import LOGITS, odds_logits, scaled_logits
 from skcaps.functional._losses import (
     LOSSES,
     cross_entropy_loss,
@@ -32,6 +33,7 @@ from skcaps.functional.routing import (
 
 __all__ = [
     "AUGMENTATIONS",
+    "LOGITS",
     "LOSSES",
     "SQUASHES",
     "MaskedLabels",
@@ -46,8 +48,10 @@ __all__ = [
     "mask_by_label",
     "mask_by_length",
     "mask_each_label",
+    "odds_logits",
     "random_shift",
     "reconstruction_loss",
+    "scaled_logits",
     "self_attention_routing",
     "spread_loss",
     "squash",

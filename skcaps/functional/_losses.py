@@ -14,6 +14,8 @@ from skcaps.functional._checks import check_shape
 from skcaps.functional._precision import at_least_float32
 
 Loss = Callable[..., Tensor]
+# Lengths lie in [0, 1), which alone could not make the softmax confident.
+CROSS_ENTROPY_SCALE = 10.0
 
 
 def margin_loss(
@@ -146,7 +148,7 @@ def cross_entropy_loss(
     targets: Tensor,
     sample_weight: Tensor | None = None,
     *,
-    scale: float = 10.0,
+    scale: float = CROSS_ENTROPY_SCALE,
 ) -> Tensor:
     r"""Cross entropy of the softmax over scaled lengths.
 

@@ -1,9 +1,12 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
 from sklearn.exceptions import NotFittedError
 
 from skcaps.estimators._fitted import FittedNetwork
+from skcaps.functional import Routed
 
 from ._small import X, Y, make, make_capsnet
 
@@ -26,12 +29,61 @@ def test_one_score_stands_behind_all(fitted):
     assert (lengths >= 0).all()
     assert (lengths < 1).all()
     proba = fitted.predict_proba(X)
-    np.testing.assert_allclose(
-        proba, lengths / lengths.sum(axis=1, keepdims=True), rtol=1e-6
-    )
+    odds = lengths / (1 - lengths)
+    np.testing.assert_allclose(proba, odds / odds.sum(axis=1, keepdims=True), rtol=1e-5)
     np.testing.assert_array_equal(fitted.decision_function(X), lengths)
     np.testing.assert_array_equal(fitted.predict(X), lengths.argmax(axis=1))
     np.testing.assert_array_equal(fitted.transform(X), poses.reshape(len(X), -1))
+
+
+@pytest.mark.parametrize("loss", ["margin", "cross_entropy"])
+def test_two_classes_have_one_score(loss):
+    part = Y < 2
+    clf = make(max_epochs=3, loss=loss).fit(X[part], Y[part])
+    proba, scores = clf.predict_proba(X), clf.decision_function(X)
+    np.testing.assert_allclose(proba[:, 1], 1 / (1 + np.exp(-scores)), rtol=1e-5)
+    np.testing.assert_array_equal(clf.predict(X), scores > 0)
+    wanted = {
+        "margin": lambda a: np.log(a / (1 - a)),
+        "cross_entropy": lambda a: 10 * a,
+    }
+    logits = wanted[loss](clf.lengths(X).astype(float))
+    np.testing.assert_allclose(scores, logits[:, 1] - logits[:, 0], atol=1e-4)
+
+
+def test_cross_entropy_predicts_the_softmax_that_it_trained():
+    clf = make(max_epochs=3, loss="cross_entropy").fit(X, Y)
+    powers = np.exp(10 * clf.lengths(X))
+    expected = powers / powers.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-5)
+    # What the network was trained with counts, not what the next one will be.
+    clf.set_params(loss="margin")
+    np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        pickle.loads(pickle.dumps(clf)).predict_proba(X), expected, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("y", [Y, INDICATOR, Y == 0], ids=["3", "multi", "2"])
+@pytest.mark.parametrize("length", [0.0, 1.0, 1.0000001, 1.5])
+def test_scores_are_finite_at_the_ends(y, length):
+    clf = make().fit(X, y)
+    n_classes = len(clf.classes_)
+
+    def saturated(images, *args):
+        poses = torch.zeros(len(images), n_classes, 16)
+        poses[:, 1, 0] = length
+        return Routed(poses, None)
+
+    clf.network_.forward = saturated
+    proba = clf.predict_proba(X)
+    for found in (proba, clf.decision_function(X), clf.lengths(X)):
+        assert np.isfinite(found).all()
+    assert (proba >= 0).all()
+    assert (proba <= 1).all()
+    assert (clf.lengths(X) < 1).all()
+    if proba.shape[1] != 3 or y is Y:
+        np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-6)
 
 
 def test_only_what_is_asked_for_is_kept(fitted, multilabel, monkeypatch):
