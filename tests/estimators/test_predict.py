@@ -43,11 +43,9 @@ def test_two_classes_have_one_score(loss):
     proba, scores = clf.predict_proba(X), clf.decision_function(X)
     np.testing.assert_allclose(proba[:, 1], 1 / (1 + np.exp(-scores)), rtol=1e-5)
     np.testing.assert_array_equal(clf.predict(X), scores > 0)
-    wanted = {
-        "margin": lambda a: np.log(a / (1 - a)),
-        "cross_entropy": lambda a: 10 * a,
-    }
-    logits = wanted[loss](clf.lengths(X).astype(float))
+    lengths = clf.lengths(X).astype(float)
+    odds = np.log(lengths / (1 - lengths))
+    logits = {"margin": odds, "cross_entropy": 10 * lengths}[loss]
     np.testing.assert_allclose(scores, logits[:, 1] - logits[:, 0], atol=1e-4)
 
 

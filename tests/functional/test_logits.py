@@ -12,8 +12,7 @@ def exactly_one(lengths):
     found = np.zeros(len(lengths))
     for present in itertools.product([0, 1], repeat=len(lengths)):
         if sum(present) == 1:
-            factors = [a if there else 1 - a for a, there in zip(lengths, present)]
-            found[present.index(1)] = np.prod(factors)
+            found[present.index(1)] = np.prod(np.where(present, lengths, 1 - lengths))
     return found / found.sum()
 
 

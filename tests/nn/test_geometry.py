@@ -1,21 +1,38 @@
 import math
+from functools import partial
 
 import pytest
+import torch
 
-from skcaps.nn import capsnet_geometry, efficient_capsnet_geometry, primary_geometry
+from skcaps.nn import (
+    capsnet,
+    capsnet_geometry,
+    efficient_capsnet,
+    efficient_capsnet_geometry,
+    primary_geometry,
+)
 
 SIDES = range(1, 257)
 UNEVEN = [(1, 2), (2, 1), (1, 256), (256, 1), (3, 64), (28, 36), (33, 57), (48, 28)]
 UNEVEN += [(17, 200), (224, 31), (255, 256)]
-PUBLISHED = (28, 36, 48)
+# Square images of these sides get layers that are fixed; the value is how many rows and
+# columns at the edge those leave out.
+PUBLISHED = {
+    capsnet_geometry: {28: 1, 36: 1, 40: 1},
+    primary_geometry: {},
+    efficient_capsnet_geometry: {28: 1, 36: 7, 40: 3, 48: 1},
+}
 # The map a kernel reads may be covered up to one part in so many, rounded up.
-RULES = {
-    capsnet_geometry: 2,
-    primary_geometry: 2,
-    efficient_capsnet_geometry: 3,
+SHARES = {capsnet_geometry: 2, primary_geometry: 2, efficient_capsnet_geometry: 3}
+SMALL = {"primary_capsules": 2, "decoder": None}
+BUILDERS = {
+    capsnet_geometry: partial(capsnet, conv_channels=2, **SMALL),
+    efficient_capsnet_geometry: partial(
+        efficient_capsnet, conv_channels=(2, 2, 2, 16), **SMALL
+    ),
 }
 
-each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+each_rule = pytest.mark.parametrize("rule", SHARES, ids=lambda rule: rule.__name__)
 
 
 def _along(layers, axis):
@@ -24,6 +41,19 @@ def _along(layers, axis):
 
 def _axis(rule, side, **options):
     return _along(rule(side, side, **options), 0)
+
+
+def _free_axis(rule, side, **options):
+    """The axis of an image that is not square, which no paper fixes."""
+    return _along(rule(side, side + 1, **options), 0)
+
+
+def _seen(steps):
+    """Return which pixels of an axis reach the last map, followed back from there."""
+    places = set(range(steps[-1][2]))
+    for kernel, stride, _ in reversed(steps):
+        places = {place * stride + i for place in places for i in range(kernel)}
+    return places
 
 
 def _with_maps(side, steps):
@@ -57,38 +87,56 @@ def test_no_pixel_is_skipped(rule):
 
 
 @each_rule
-def test_few_pixels_are_cut_at_the_edge(rule):
+def test_every_pixel_reaches_a_capsule(rule):
     for side in SIDES:
-        for read, kernel, stride, output in _with_maps(side, _axis(rule, side)):
-            assert read - (kernel + (output - 1) * stride) < stride
+        left_out = PUBLISHED[rule].get(side, 0)
+        assert _seen(_axis(rule, side)) == set(range(side - left_out)), side
+        assert _seen(_free_axis(rule, side)) == set(range(side)), side
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 1), (28, 28), (36, 36), (48, 48), (32, 32), (96, 96), *UNEVEN], ids=str
+)
+@pytest.mark.parametrize("rule", BUILDERS, ids=lambda rule: rule.__name__)
+def test_the_networks_see_what_the_geometry_says(rule, size):
+    network = BUILDERS[rule]((1, *size), 2).double().eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.abs_().add_(0.1)
+    # Nothing cancels between numbers above 0, and no unit is cut off.
+    images = torch.ones((1, 1, *size), dtype=torch.float64, requires_grad=True)
+    network.primary.conv(network.stem(images)).sum().backward()
+    rows, columns = (_seen(_along(rule(*size), axis)) for axis in (0, 1))
+    expected = torch.zeros(size, dtype=torch.bool)
+    expected[: len(rows), : len(columns)] = True
+    assert torch.equal(images.grad[0, 0] > 0, expected)
 
 
 @each_rule
 @pytest.mark.parametrize(("height", "width"), UNEVEN)
 def test_axes_are_independent(rule, height, width):
     layers = rule(height, width)
-    assert _along(layers, 0) == _axis(rule, height)
-    assert _along(layers, 1) == _axis(rule, width)
+    assert _along(layers, 0) == _free_axis(rule, height)
+    assert _along(layers, 1) == _free_axis(rule, width)
 
 
 @each_rule
 def test_kernel_covers_a_share_of_its_map(rule):
     for side in SIDES:
-        if rule is efficient_capsnet_geometry and side in PUBLISHED:
-            continue
-        steps = _axis(rule, side)
-        # The depthwise convolution covers its map on purpose.
-        convs = steps[:-1] if rule is efficient_capsnet_geometry else steps
-        for read, kernel, _, _ in _with_maps(side, convs):
-            assert kernel <= math.ceil(read / RULES[rule])
+        # The first one takes what the strides would leave; the depthwise convolution
+        # covers its map on purpose.
+        last = -1 if rule is efficient_capsnet_geometry else None
+        later = list(_with_maps(side, _free_axis(rule, side)))[1:last]
+        for read, kernel, _, _ in later:
+            assert kernel <= math.ceil(read / SHARES[rule])
 
 
 @each_rule
 def test_strides_never_shrink_as_images_grow(rule):
     def total(side):
-        return math.prod(stride for _, stride, _ in _axis(rule, side))
+        return math.prod(stride for _, stride, _ in _free_axis(rule, side))
 
-    strides = [total(side) for side in SIDES if side not in PUBLISHED]
+    strides = [total(side) for side in SIDES]
     assert strides == sorted(strides)
 
 
