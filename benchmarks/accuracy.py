@@ -156,9 +156,8 @@ def keep(name, found):
     jsonl.write(PATH, rows.values())
 
 
-def make_table():
-    """Return the table of all results that are there."""
-    rows = {row["name"]: row for row in jsonl.read(PATH)}
+def make_table(rows):
+    rows = {row["name"]: row for row in rows}
     lines = [
         "| data and network | trained on | epochs | test error | accuracy | an epoch |",
         "|---|---|---|---|---|---|",
@@ -183,7 +182,8 @@ def main():
         found = measure(EXPERIMENTS[name], arguments)
         if not arguments.validate:
             keep(name, found)
-            write_whole(PATH.with_name("table.md"), make_table().encode())
+            table = make_table(jsonl.read(PATH))
+            write_whole(PATH.with_name("table.md"), table.encode())
 
 
 if __name__ == "__main__":
