@@ -25,7 +25,11 @@ from skcaps.estimators._machine import (
     isolated_random_state,
     warn_without_bfloat16,
 )
-from skcaps.estimators._objective import Objective, Settings
+from skcaps.estimators._objective import (
+    Objective,
+    Settings,
+    find_reconstruction_weight,
+)
 from skcaps.estimators._training import build_net
 from skcaps.nn import calibrate
 
@@ -212,7 +216,9 @@ def _net(estimator, dataset, valid, tasks):
     settings = Settings(
         fitted.labels,
         estimator.loss,
-        reconstruction_weight=estimator.reconstruction_weight,
+        reconstruction_weight=find_reconstruction_weight(
+            estimator.reconstruction_weight, fitted.layout.shape
+        ),
         weight_scale=1.0 if tasks is None else 1 / dataset.mean_weight(),
         in_bfloat16=machine.in_bfloat16,
     )

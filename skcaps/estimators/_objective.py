@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,17 @@ from skcaps.functional import (
     reconstruction_loss,
 )
 from skcaps.nn import CapsuleNetwork
+
+
+# Of the mean squared error of an image: the papers' 0.0005 for the sum over 28x28.
+_WEIGHT_OF_MEAN = 0.392
+
+
+def find_reconstruction_weight(chosen: str | float, image_shape) -> float:
+    """Return the factor of the summed squared error of an image of this shape."""
+    if isinstance(chosen, str):
+        return _WEIGHT_OF_MEAN / math.prod(image_shape)
+    return chosen
 
 
 class Batch(NamedTuple):

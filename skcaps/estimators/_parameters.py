@@ -50,8 +50,10 @@ class CapsuleEstimator(BaseEstimator):
         parameters are frozen.
     decoder : {"dense", "conv"} or None
         What decodes poses to images.
-    reconstruction_weight : float
-        Factor of the summed squared error of an image, values from 0 to 1.
+    reconstruction_weight : "auto" or float
+        Factor of the summed squared error of an image, values from 0 to 1. "auto" is
+        0.392 over the numbers in an image, so that the mean error counts the same at
+        every size: the papers' 0.0005 at 28x28.
     initialization : {"auto", "calibrated", "paper"}
         Initial weights: "paper" draws them as the code released with the paper does;
         "calibrated" then scales them so that, on some training images, all capsules
@@ -147,7 +149,7 @@ class CapsuleEstimator(BaseEstimator):
     hidden_capsules: Sequence[tuple[int, int]] = ()
     stem: str | torch.nn.Module = "paper"
     decoder: str | None = "dense"
-    reconstruction_weight: float = 0.0005
+    reconstruction_weight: str | float = "auto"
     initialization: str = "auto"
     loss: str = "margin"
     learning_rate: float = 2e-3
@@ -178,7 +180,7 @@ class CapsuleEstimator(BaseEstimator):
         "hidden_capsules": [tuple, list],
         "stem": [StrOptions({"paper"}), torch.nn.Module],
         "decoder": [StrOptions(set(DECODERS)), None],
-        "reconstruction_weight": [_NOT_NEGATIVE],
+        "reconstruction_weight": [StrOptions({"auto"}), _NOT_NEGATIVE],
         "initialization": [StrOptions(set(INITIALIZATIONS))],
         "loss": [StrOptions(set(LOSSES))],
         "learning_rate": [_POSITIVE],

@@ -6,7 +6,12 @@ from torch._subclasses.fake_tensor import DataDependentOutputException
 from torch.testing import assert_close
 
 from skcaps.estimators._labels import MultiLabel, SingleLabel
-from skcaps.estimators._objective import Batch, Objective, Settings
+from skcaps.estimators._objective import (
+    Batch,
+    Objective,
+    Settings,
+    find_reconstruction_weight,
+)
 from skcaps.functional import AUGMENTATIONS, LOSSES
 from skcaps.nn import capsnet, efficient_capsnet
 
@@ -98,3 +103,14 @@ def test_accuracy():
     assert make_objective(labels=SINGLE).accuracy(found, batch) == 1
     # The first sample has a second capsule of more than a half.
     assert make_objective(labels=MULTI).accuracy(found, batch) == 0.5
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 64, 64)])
+def test_auto_weight_is_that_of_the_mean_error(shape):
+    found = find_reconstruction_weight("auto", shape)
+    difference = torch.rand(5, *shape, dtype=torch.float64)
+    total = found * difference.square().flatten(1).sum(dim=1)
+    assert_close(total, 0.392 * difference.square().flatten(1).mean(dim=1))
+    if shape == (1, 28, 28):
+        assert found == 0.0005
+    assert find_reconstruction_weight(0.25, shape) == 0.25
