@@ -44,8 +44,7 @@ class StopAtAccuracy(Callback):
         if self.n_seen // self.n_between == before:
             return
         self.score(net)
-        if self.is_reached:
-            raise KeyboardInterrupt
+        net.stop_training |= self.is_reached
 
     def on_train_end(self, net, **kwargs):
         """Score what training ended with."""
