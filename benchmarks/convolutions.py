@@ -12,11 +12,10 @@ from pathlib import Path
 import jsonl
 import torch
 from files import write_whole
-from settings import describe_machine, processor_folder
-from torch.nn import functional
+from settings import describe_machine, has_bfloat16, processor_folder
+from torch import nn
 
-from skcaps._kernels import conv2d
-from skcaps.estimators._machine import has_bfloat16
+from skcaps.nn import capsnet
 
 RESULTS = Path(__file__).parent / "results" / "convolutions" / processor_folder()
 # The network hands its convolutions so many images at a time.
@@ -25,31 +24,44 @@ BATCH = 64
 LAYERS = {"stem": (1, 256, 9, 1, 28), "primary capsules": (256, 256, 9, 2, 20)}
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PRODUCT, PRODUCT_SIDE = "a plain product", 2048
+
+
+def make_torchs(layer):
+    """Return torch's own module of a layer's sizes."""
+    n_in, n_out, kernel, stride, _ = LAYERS[layer]
+    return nn.Conv2d(n_in, n_out, kernel, stride)
+
+
+def find_capsnets(layer):
+    """Return the network's module, which computes the same by products."""
+    modules = capsnet((1, 28, 28), 10, decoder=None).modules()
+    found = [module for module in modules if isinstance(module, nn.Conv2d)]
+    return dict(zip(LAYERS, found, strict=True))[layer]
+
+
 CONTESTANTS = {
-    "torch": (functional.conv2d, torch.contiguous_format),
-    "torch, channels last": (functional.conv2d, torch.channels_last),
-    "products": (conv2d, torch.channels_last),
+    "torch": (make_torchs, torch.contiguous_format),
+    "torch, channels last": (make_torchs, torch.channels_last),
+    "products": (find_capsnets, torch.channels_last),
 }
 
 
 def make_step(contestant, layer, dtype):
     """Make a function that gives the seconds of a forward and of a backward pass."""
-    convolve, memory_format = CONTESTANTS[contestant]
-    n_in, n_out, kernel, stride, side = LAYERS[layer]
-    shapes = ((BATCH, n_in, side, side), (n_out, n_in, kernel, kernel))
-    images, weight = (
-        torch.rand(shape, dtype=dtype).contiguous(memory_format=memory_format)
-        for shape in shapes
-    )
+    make, memory_format = CONTESTANTS[contestant]
+    n_in, *_, side = LAYERS[layer]
+    convolve = make(layer).to(dtype)
+    images = torch.rand(BATCH, n_in, side, side, dtype=dtype)
+    for tensor in (images, convolve.weight):
+        tensor.data = tensor.data.contiguous(memory_format=memory_format)
     # Images have no gradient, feature maps have one.
     images.requires_grad_(layer != "stem")
-    weight.requires_grad_()
-    bias = torch.rand(n_out, dtype=dtype, requires_grad=True)
 
     def step():
-        images.grad = weight.grad = bias.grad = None
+        images.grad = None
+        convolve.zero_grad(set_to_none=True)
         start = time.perf_counter()
-        maps = convolve(images, weight, bias, (stride, stride))
+        maps = convolve(images)
         middle = time.perf_counter()
         maps.backward(torch.ones_like(maps))
         return middle - start, time.perf_counter() - middle
@@ -120,7 +132,7 @@ def main():
     arguments = parser.parse_args()
     rows = []
     for precision, dtype in PRECISIONS.items():
-        if precision == "bfloat16" and not has_bfloat16(torch.device("cpu")):
+        if precision == "bfloat16" and not has_bfloat16("cpu"):
             print("This processor has no instructions for bfloat16.")
             continue
         for layer in LAYERS:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import jsonl
 import numpy as np
-from settings import describe_machine
+from settings import describe_machine, has_bfloat16
 
 from skcaps import CapsNetClassifier, EfficientCapsNetClassifier
 from skcaps.datasets import load_mnist
-from skcaps.estimators._machine import has_bfloat16, resolve_device
 
 RESULTS = Path(__file__).parent / "results" / "precision"
 CLASSIFIERS = {
@@ -45,7 +44,7 @@ def main():
     parser.add_argument("--data-home", help="by default SKCAPS_DATA")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    if not has_bfloat16(resolve_device("auto")):
+    if not has_bfloat16("auto"):
         parser.error("this processor has no instructions for bfloat16")
     X, y = load_mnist(data_home=arguments.data_home, return_X_y=True)
     kind = CLASSIFIERS[arguments.network]

@@ -15,9 +15,7 @@ from reproduction.experiments import EXPERIMENTS
 from reproduction.protocols import PROTOCOLS, Run
 from reproduction.store import Store
 from reproduction.tables import make_table
-from settings import describe_machine
-
-from skcaps.estimators._machine import has_bfloat16, resolve_device
+from settings import describe_machine, has_bfloat16
 
 RESULTS = Path(__file__).parent / "results" / "reproduce"
 
@@ -58,7 +56,7 @@ def parse_arguments(given=None):
 
 def check_machine(device, precision):
     """Raise ValueError where float32 would pass for bfloat16 in the results."""
-    if precision == "bfloat16" and not has_bfloat16(resolve_device(device)):
+    if precision == "bfloat16" and not has_bfloat16(device):
         raise ValueError(
             "precision is bfloat16, for which this processor has no instructions; pass "
             "--precision float32."

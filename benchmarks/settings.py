@@ -26,6 +26,26 @@ def describe_machine():
     }
 
 
+def has_bfloat16(device):
+    """Return whether skcaps runs convolutions in bfloat16 there, if it is told to.
+
+    Where a machine only imitates it, skcaps takes float32, and what is measured must
+    not pass for bfloat16.
+
+    Parameters
+    ----------
+    device : str
+        A classifier's parameter.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    instructions = torch.cpu.get_capabilities()
+    # The name on x86, and on ARM.
+    return any(instructions.get(name, False) for name in ("avx512_bf16", "bf16"))
+
+
 def processor_folder():
     """Name a folder for what depends on the processor's vector instructions."""
     return torch.backends.cpu.get_cpu_capability().lower()

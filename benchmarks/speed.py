@@ -15,18 +15,20 @@ import numpy as np
 import textbook
 import torch
 from files import write_whole
-from settings import describe_machine, processor_folder
+from settings import describe_machine, has_bfloat16, processor_folder
 from skorch.callbacks import Callback
 from torch import nn
 
 from skcaps import CapsNetClassifier, EfficientCapsNetClassifier
-from skcaps.estimators._labels import SingleLabel
-from skcaps.estimators._machine import Machine, has_bfloat16
-from skcaps.estimators._objective import Batch, Objective, Settings
+from skcaps.functional import (
+    lengths,
+    margin_loss,
+    mask_by_label,
+    reconstruction_loss,
+)
 
 RESULTS = Path(__file__).parent / "results" / "speed" / processor_folder()
 BATCH = 128
-CPU = torch.device("cpu")
 CLASSIFIERS = {
     "capsnet": CapsNetClassifier,
     "efficient": EfficientCapsNetClassifier,
@@ -60,13 +62,18 @@ def floor_convolutions(name):
     )
 
 
+def autocast(precision):
+    """Run convolutions in a precision; `main` leaves out what would be imitated."""
+    return torch.autocast("cpu", torch.bfloat16, precision == "bfloat16")
+
+
 def floor_step(name, precision):
     """Make a function that runs the convolutions forward and backward."""
     convs, images = floor_convolutions(name), torch.rand(BATCH, 1, 28, 28)
 
     def step():
         convs.zero_grad(set_to_none=True)
-        with Machine("cpu", CPU, precision, False).autocast():
+        with autocast(precision):
             out = convs(images)
         out.backward(torch.ones_like(out))
 
@@ -95,21 +102,16 @@ def bare_step(name, precision):
     ).fit(X, y)
     network = classifier.network_.train()
     optimizer = torch.optim.Adam(network.parameters(), fused=True)
-    objective = Objective(
-        Settings(
-            SingleLabel(np.arange(10)),
-            "margin",
-            reconstruction_weight=0.0005,
-            weight_scale=1.0,
-            in_bfloat16=Machine("cpu", CPU, precision, False).in_bfloat16,
-        )
-    )
+    images = torch.from_numpy(X / 255).float()
     targets = nn.functional.one_hot(torch.from_numpy(y), 10).float()
-    batch = Batch(torch.from_numpy(X / 255).float(), targets, None, ())
 
     def step():
         optimizer.zero_grad()
-        loss, _ = objective(network, batch)
+        with autocast(precision):
+            poses = network(images).poses
+            decoded = network.reconstruct(mask_by_label(poses, targets))
+            error = reconstruction_loss(decoded.to(images.dtype), images)
+            loss = margin_loss(lengths(poses), targets) + 0.0005 * error
         loss.backward()
         optimizer.step()
 
@@ -256,7 +258,7 @@ def time_prediction(name, precision, arguments):
 
     @torch.inference_mode()
     def floor():
-        with Machine("cpu", CPU, precision, False).autocast():
+        with autocast(precision):
             convs(images)
 
     found = take_turns(
@@ -333,7 +335,7 @@ def main():
     rows = []
     for name in arguments.networks:
         for precision in arguments.precisions:
-            if precision == "bfloat16" and not has_bfloat16(CPU):
+            if precision == "bfloat16" and not has_bfloat16("cpu"):
                 print("\nThis processor has no instructions for bfloat16.")
                 continue
             print(f"\n{name}, {precision}, batch {BATCH}", flush=True)
