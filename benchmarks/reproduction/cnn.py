@@ -1,7 +1,9 @@
 """Convolutional networks to compare with, trained by the code that trains capsules.
 
 Batches, augmentation, optimiser, learning rates and number format are those of the
-capsule networks: only the network and the loss, cross entropy, are others.
+capsule networks: only the network and the loss, cross entropy, are others. So private
+modules are imported here, and in no other benchmark: a loop of its own would compare
+trainings, not networks.
 """
 
 import math
