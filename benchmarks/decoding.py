@@ -1,10 +1,11 @@
 """Measure whether decoders reconstruct images better than the means of their classes.
 
 Classifiers have their default parameters but for the decoder and its weight: "auto", by
-the mean over an image, or the papers' 0.0005 for its sum, which is the same at 28x28. Errors are sums of squared
-differences of values from 0 to 1, a mean over the images; the means of the classes are
-those of the training images. A decoder that died has the error of a black image and
-the largest value 0. Rows that are in the CSV file already are not measured again.
+the mean over an image, or the papers' 0.0005 for its sum, which is the same at 28x28.
+Errors are sums of squared differences of values from 0 to 1, a mean over the images,
+and the means of the classes are those of the training images. A decoder that died has
+the error of a black image and the largest value 0. Rows that are in the CSV file are
+not measured again.
 """
 
 import argparse

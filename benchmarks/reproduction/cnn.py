@@ -21,6 +21,7 @@ from skcaps.estimators._dataset import ImageDataset, find_batch_size
 from skcaps.estimators._fitted import FittedNetwork
 from skcaps.estimators._labels import SingleLabel, find_labels
 from skcaps.estimators._machine import Machine, draw_seed, isolated_random_state
+from skcaps.estimators._range import input_range
 from skcaps.estimators._training import build_net
 from skcaps.nn import (
     CapsNetStem,
@@ -214,7 +215,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             labels.encode(y),
             None,
             layout=layout,
-            input_range=_inputs.input_range(rows),
+            input_range=input_range(rows),
             labels=labels,
             machine=machine,
         )
@@ -258,7 +259,11 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         """Return the scores of the classes, shape (n_samples, n_classes)."""
         check_is_fitted(self, "fitted_")
         rows = _inputs.check_input(self, X, self.fitted_.layout)
-        return self.fitted_.map(self.fitted_.run, rows)
+        return self.fitted_.map(self._score, rows)
+
+    def _score(self, images):
+        with self.fitted_.machine.autocast():
+            return self.fitted_.network(images)
 
     def predict(self, X):
         """Return the class of the highest score, or an indicator of positive ones."""

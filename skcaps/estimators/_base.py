@@ -15,6 +15,7 @@ from skcaps.estimators._callbacks import CallbackSupportMixin, with_callbacks
 from skcaps.estimators._fitted import class_lengths
 from skcaps.estimators._machine import PRECISIONS
 from skcaps.estimators._parameters import CapsuleEstimator
+from skcaps.estimators._range import from_unit, warn_of_drift
 from skcaps.nn import CapsuleNetwork
 
 
@@ -451,13 +452,13 @@ class BaseCapsuleClassifier(
     def _map(self, part, X):
         """Run the network over batches and join what a function makes of its result."""
         fitted = self._checked()
-        rows = _inputs.check_input(self, X, fitted.layout)
+        rows = self._rows(X)
         return fitted.map(lambda images: part(fitted.run(images)), rows)
 
     def _decode(self, function, X, y):
         """Join what a function makes of poses, images and, where given, the classes."""
         fitted = self._checked()
-        rows = _inputs.check_input(self, X, fitted.layout)
+        rows = self._rows(X)
         beside = () if y is None else (self._encode(y, len(rows)),)
         if fitted.network.decoder is None:
             raise ValueError(
@@ -470,6 +471,12 @@ class BaseCapsuleClassifier(
             rows,
             *beside,
         )
+
+    def _rows(self, X):
+        fitted = self._checked()
+        rows = _inputs.check_input(self, X, fitted.layout)
+        warn_of_drift(rows, fitted.input_range)
+        return rows
 
     def _encode(self, y, n_samples):
         labels = self._fitted.labels
@@ -484,7 +491,7 @@ class BaseCapsuleClassifier(
     def _in_units(self, poses, *encoded):
         """Decode poses to rows in the training images' units."""
         fitted = self._fitted
-        images = _inputs.from_unit(fitted.decode(poses, *encoded), fitted.input_range)
+        images = from_unit(fitted.decode(poses, *encoded), fitted.input_range)
         return fitted.layout.to_rows(images)
 
     @property

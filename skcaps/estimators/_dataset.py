@@ -14,6 +14,7 @@ from skcaps.estimators._inputs import ImageLayout
 from skcaps.estimators._labels import Labels
 from skcaps.estimators._machine import Machine, fits_on
 from skcaps.estimators._objective import Batch
+from skcaps.estimators._range import to_unit
 
 # With batch_size="auto" an epoch has so many batches, of sizes between these.
 _AUTO_BATCHES = 64
@@ -120,7 +121,7 @@ class ImageDataset(torch.utils.data.Dataset):
         """Make a batch of the samples at some positions, a tensor on the CPU."""
         indices = self.indices[positions]
         there = self._send(indices)
-        unit = _inputs.to_unit(self._take(indices, there), self.input_range)
+        unit = to_unit(self._take(indices, there), self.input_range)
         images = self.layout.to_images(unit.to(self.dtype))
         targets = self.labels.to_rows(self.targets[there], self.dtype)
         weights = None if self.sample_weight is None else self.sample_weight[there]

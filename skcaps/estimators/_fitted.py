@@ -15,6 +15,7 @@ from skcaps.estimators import _inputs
 from skcaps.estimators._inputs import ImageLayout
 from skcaps.estimators._labels import Labels
 from skcaps.estimators._machine import Machine
+from skcaps.estimators._range import from_unit, to_unit
 from skcaps.functional import lengths
 from skcaps.nn import CapsuleNetwork
 
@@ -83,7 +84,7 @@ class FittedNetwork:
 
         def apply(batch: list[Tensor]) -> Tensor:
             part, *others = (tensor.to(device) for tensor in batch)
-            unit = _inputs.to_unit(part, self.input_range).to(dtype)
+            unit = to_unit(part, self.input_range).to(dtype)
             found = function(self.layout.to_images(unit), *others)
             return (found.to(dtype) if found.is_floating_point() else found).cpu()
 
@@ -93,9 +94,22 @@ class FittedNetwork:
         """Call the network, its convolutions in bfloat16 if they should.
 
         What is made of its result is not: the images of a decoder would have 8 bits.
+
+        Raises
+        ------
+        ValueError
+            If a pose is infinite or NaN.
         """
         with self.machine.autocast():
-            return self.network(images)
+            routed = self.network(images)
+        if not torch.isfinite(routed.poses).all():
+            low, high = from_unit(torch.stack(images.aminmax()), self.input_range)
+            raise ValueError(
+                "The network's output is not finite for images of X with values from "
+                f"{low:g} to {high:g}; those of the training images are from "
+                f"{self.input_range[0]:g} to {self.input_range[1]:g}."
+            )
+        return routed
 
     def decode(self, poses: Tensor, encoded: Tensor | None = None) -> Tensor:
         """Decode capsules to images (batch, channels, height, width).

@@ -30,6 +30,7 @@ from skcaps.estimators._objective import (
     Settings,
     find_reconstruction_weight,
 )
+from skcaps.estimators._range import input_range, warn_of_drift, warn_of_outliers
 from skcaps.estimators._training import build_net
 from skcaps.nn import calibrate
 
@@ -93,12 +94,14 @@ def _start_with(estimator, X, y, sample_weight, classes=None) -> ImageDataset:
     y, labels = find_labels(y, classes)
     check_loss(estimator.loss, labels)
     weights = _check_weights(estimator, sample_weight, rows, y)
+    bounds = input_range(rows, weights)
+    warn_of_outliers(rows, bounds)
     dataset = ImageDataset(
         rows,
         labels.encode(y),
         weights,
         layout=layout,
-        input_range=_inputs.input_range(rows, weights),
+        input_range=bounds,
         labels=labels,
         machine=machine,
     )
@@ -120,7 +123,7 @@ def _start_with(estimator, X, y, sample_weight, classes=None) -> ImageDataset:
         network,
         architecture,
         layout,
-        dataset.input_range,
+        bounds,
         labels,
         machine,
         estimator.loss,
@@ -137,6 +140,7 @@ def _continue_with(estimator, X, y, sample_weight) -> ImageDataset:
     fitted = estimator._fitted
     _check_same_network(estimator, fitted)
     rows, y = _inputs.check_more_input(estimator, X, y, fitted.layout)
+    warn_of_drift(rows, fitted.input_range)
     y = fitted.labels.check(y)
     check_loss(estimator.loss, fitted.labels)
     weights = _check_weights(estimator, sample_weight, rows, y)

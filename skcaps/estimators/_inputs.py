@@ -14,12 +14,12 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skcaps.estimators._range import warn_of_unlike_columns
+
 # A longer axis is an image's side, not its channels.
 _MOST_CHANNELS = 4
 # Of rows that are moved to a device at a time.
 _MOVED_BYTES = 64 << 20
-# uint8 images that reach this value may reach 255.
-_BRIGHT = 128
 _TENSOR_DTYPES = (np.uint8, np.float16, np.float32, np.float64)
 
 
@@ -76,6 +76,9 @@ def check_fit_input(estimator, X, y):
     X, sample_shape = _flatten(X)
     X, y = validate_data(estimator, X, to_numpy(y), dtype="numeric", multi_output=True)
     layout = _resolve_layout(estimator.image_shape, sample_shape, X.shape[1])
+    is_table = sample_shape is None and layout.shape[1] == 1
+    if is_table and isinstance(estimator.image_shape, str):
+        warn_of_unlike_columns(X)
     return X, y, layout
 
 
@@ -119,42 +122,10 @@ def check_weights(sample_weight, rows):
     return sample_weight
 
 
-def input_range(rows, sample_weight=None) -> tuple[float, float]:
-    """Return the values that become 0 and 1 inside the network.
-
-    (0, 255) for uint8 of which a value is at least 128, else the smallest and largest
-    training value, of the samples that count: masks and images of few grey levels are
-    often uint8 too.
-    """
-    chosen = {}
-    if sample_weight is not None and not sample_weight.all():
-        counts = sample_weight > 0
-        # Taking the rows out would copy them, also those on disk.
-        chosen = {"where": counts[:, None], "initial": rows[counts.argmax(), 0]}
-    low, high = float(rows.min(**chosen)), float(rows.max(**chosen))
-    if rows.dtype == np.uint8 and high >= _BRIGHT:
-        return 0.0, 255.0
-    return low, high
-
-
-def to_unit(rows: torch.Tensor, bounds: tuple[float, float]) -> torch.Tensor:
-    """Scale so that `bounds` become 0 and 1; at least float32."""
-    low, high = bounds
-    wide = rows if rows.dtype == torch.float64 else rows.float()
-    # A constant training set has no range; its images are all zero.
-    return (wide - low) / (high - low or 1.0)
-
-
-def from_unit(images: torch.Tensor, bounds: tuple[float, float]) -> torch.Tensor:
-    """Undo `to_unit`."""
-    low, high = bounds
-    return images * (high - low) + low
-
-
 def as_tensor(rows) -> torch.Tensor:
-    """Copy rows into a tensor; dtypes unknown to torch become float32."""
+    """Copy rows into a tensor; other dtypes become one that holds their values."""
     if rows.dtype not in _TENSOR_DTYPES:
-        rows = rows.astype(np.float32)
+        rows = rows.astype(np.float32 if rows.dtype.itemsize <= 2 else np.float64)
     return torch.from_numpy(np.array(rows, order="C"))
 
 

@@ -16,7 +16,6 @@ from skcaps.functional import (
 )
 from skcaps.nn import CapsuleNetwork
 
-
 # Of the mean squared error of an image: the papers' 0.0005 for the sum over 28x28.
 _WEIGHT_OF_MEAN = 0.392
 

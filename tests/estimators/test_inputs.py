@@ -107,7 +107,9 @@ def test_range_is_that_of_samples_that_count(fitted, dtype, outlier):
 
 
 def test_constant_images():
-    proba = make().fit(np.full_like(X, 3), Y).predict_proba(X)
+    clf = make().fit(np.full_like(X, 3), Y)
+    with pytest.warns(UserWarning, match="training images from 3 to 3"):
+        proba = clf.predict_proba(X)
     assert np.isfinite(proba).all()
 
 
