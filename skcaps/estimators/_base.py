@@ -324,6 +324,32 @@ class BaseCapsuleClassifier(
         )
         return labels.to_labels(encoded)
 
+    def score(self, X, y, sample_weight=None):
+        """Return the accuracy.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            As in `fit`.
+        y : array-like of shape (n_samples,) or (n_samples, n_classes)
+            The true labels, or the indicator.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+            Share of samples whose label, or whole set of labels, is predicted.
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `X` does not fit the training images.
+        """
+        return super().score(X, _inputs.as_labels(y), sample_weight)
+
     def reconstruct(self, X, y=None):
         """Decode class capsules to images.
 
@@ -480,7 +506,7 @@ class BaseCapsuleClassifier(
 
     def _encode(self, y, n_samples):
         labels = self._fitted.labels
-        y = labels.check(_inputs.to_numpy(y))
+        y = labels.check(_inputs.as_labels(y))
         if len(y) != n_samples:
             raise ValueError(
                 f"y must name the classes to decode of {n_samples} images, got "

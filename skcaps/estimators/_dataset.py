@@ -83,6 +83,8 @@ class ImageDataset(torch.utils.data.Dataset):
         """Hold out a part, with every class in both parts if `y` has classes."""
         encoded = self.encoded[self.indices].numpy()
         stratify = encoded if encoded.ndim == 1 else None
+        if stratify is not None:
+            self._check_members(encoded)
         try:
             train, valid = train_test_split(
                 np.arange(len(self)),
@@ -103,6 +105,16 @@ class ImageDataset(torch.utils.data.Dataset):
                 "training and in the validation part; set early_stopping=False."
             )
         return parts
+
+    def _check_members(self, encoded):
+        numbers, counts = np.unique(encoded, return_counts=True)
+        if counts.min() == 1:
+            alone = self.labels.classes[numbers[counts == 1]].tolist()
+            raise ValueError(
+                "early_stopping=True needs every class in the training and in the "
+                f"validation part, and the classes {alone} have one sample; add "
+                "samples of them, or set early_stopping=False."
+            )
 
     def mean_weight(self):
         """Return the mean sample weight, 1 without weights."""

@@ -16,7 +16,7 @@ from skcaps.estimators._convergence import warn_if_nothing_learned
 from skcaps.estimators._dataset import ImageDataset, find_batch_size
 from skcaps.estimators._fitted import FittedNetwork
 from skcaps.estimators._initialization import INITIALIZATIONS
-from skcaps.estimators._labels import apply_class_weight, check_loss, find_labels
+from skcaps.estimators._labels import as_classes, check_loss, find_labels
 from skcaps.estimators._machine import (
     PRECISIONS,
     Machine,
@@ -32,6 +32,7 @@ from skcaps.estimators._objective import (
 )
 from skcaps.estimators._range import input_range, warn_of_drift, warn_of_outliers
 from skcaps.estimators._training import build_net
+from skcaps.estimators._weights import find_weights
 from skcaps.nn import calibrate
 
 # Enough for means of whole layers, and as few as a training step takes.
@@ -61,7 +62,12 @@ def partial_fit(estimator, X, y, classes, sample_weight) -> None:
         raise ValueError(
             "partial_fit cannot hold out samples; set early_stopping=False."
         )
-    _check_classes(estimator, classes)
+    if estimator.class_weight == "balanced":
+        raise ValueError(
+            'class_weight="balanced" needs all samples at once, and partial_fit sees a '
+            "part; pass the weights that compute_class_weight finds as a dict."
+        )
+    classes = _check_classes(estimator, classes)
     with _kept_if_failing(estimator), torch.inference_mode(False):
         if is_fitted(estimator):
             dataset = _continue_with(estimator, X, y, sample_weight)
@@ -93,7 +99,7 @@ def _start_with(estimator, X, y, sample_weight, classes=None) -> ImageDataset:
     rows, y, layout = _inputs.check_fit_input(estimator, X, y)
     y, labels = find_labels(y, classes)
     check_loss(estimator.loss, labels)
-    weights = _check_weights(estimator, sample_weight, rows, y)
+    weights = find_weights(sample_weight, estimator.class_weight, rows, y)
     bounds = input_range(rows, weights)
     warn_of_outliers(rows, bounds)
     dataset = ImageDataset(
@@ -143,7 +149,7 @@ def _continue_with(estimator, X, y, sample_weight) -> ImageDataset:
     warn_of_drift(rows, fitted.input_range)
     y = fitted.labels.check(y)
     check_loss(estimator.loss, fitted.labels)
-    weights = _check_weights(estimator, sample_weight, rows, y)
+    weights = find_weights(sample_weight, estimator.class_weight, rows, y)
     encoded = fitted.labels.encode(y)
     machine = fitted.machine.follow(estimator.get_params(deep=False))
     estimator._fitted = replace(
@@ -245,12 +251,6 @@ def _net(estimator, dataset, valid, tasks):
     )
 
 
-def _check_weights(estimator, sample_weight, rows, y):
-    if sample_weight is not None:
-        sample_weight = _inputs.check_weights(sample_weight, rows)
-    return apply_class_weight(estimator.class_weight, y, sample_weight)
-
-
 def _random_state(fitted: FittedNetwork):
     return isolated_random_state(fitted.seed, fitted.n_trainings, fitted.machine.device)
 
@@ -303,14 +303,16 @@ def _has_values(network, weights):
 
 
 def _check_classes(estimator, classes):
-    """Hold scikit-learn's rules for `partial_fit`'s classes."""
-    if is_fitted(estimator):
-        if classes is not None and not np.array_equal(
-            estimator.classes_, np.unique(classes)
-        ):
-            raise ValueError(
-                f"classes={np.unique(classes).tolist()} is not the same as in the "
-                f"first call: {estimator.classes_.tolist()}."
-            )
-    elif classes is None:
+    """Hold scikit-learn's rules for `partial_fit`'s classes, and return them sorted."""
+    if classes is not None:
+        classes = as_classes(classes)
+    elif not is_fitted(estimator):
         raise ValueError("classes must be passed on the first call to partial_fit.")
+    if is_fitted(estimator) and classes is not None:
+        before = estimator.classes_
+        if not np.array_equal(before, classes):
+            raise ValueError(
+                f"classes={classes.tolist()} is not the same as in the first call: "
+                f"{before.tolist()}."
+            )
+    return classes

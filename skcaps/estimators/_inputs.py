@@ -10,7 +10,6 @@ import torch
 from scipy import sparse
 from sklearn.utils.validation import (
     _check_feature_names_in,
-    _check_sample_weight,
     validate_data,
 )
 
@@ -74,7 +73,7 @@ def check_fit_input(estimator, X, y):
     layout : ImageLayout
     """
     X, sample_shape = _flatten(X)
-    X, y = validate_data(estimator, X, to_numpy(y), dtype="numeric", multi_output=True)
+    X, y = validate_data(estimator, X, as_labels(y), dtype="numeric", multi_output=True)
     layout = _resolve_layout(estimator.image_shape, sample_shape, X.shape[1])
     is_table = sample_shape is None and layout.shape[1] == 1
     if is_table and isinstance(estimator.image_shape, str):
@@ -87,7 +86,7 @@ def check_more_input(estimator, X, y, layout):
     X, sample_shape = _flatten(X)
     _check_sample_shape(sample_shape, layout)
     return validate_data(
-        estimator, X, to_numpy(y), dtype="numeric", multi_output=True, reset=False
+        estimator, X, as_labels(y), dtype="numeric", multi_output=True, reset=False
     )
 
 
@@ -107,19 +106,6 @@ def sample_shape(X) -> tuple[int, ...]:
     """Return the shape of a sample, in the layout of `X`."""
     X = to_numpy(X)
     return tuple((X if hasattr(X, "columns") else _to_array(X)).shape[1:])
-
-
-def check_weights(sample_weight, rows):
-    """Check sample weights, shape (n_samples,), float64, at least one positive."""
-    sample_weight = _check_sample_weight(
-        to_numpy(sample_weight), rows, dtype=np.float64, ensure_non_negative=True
-    )
-    if not sample_weight.any():
-        raise ValueError(
-            "sample_weight must have a positive entry, got only zeros: no sample "
-            "would count."
-        )
-    return sample_weight
 
 
 def as_tensor(rows) -> torch.Tensor:
@@ -146,6 +132,53 @@ def to_numpy(array):
         return array
     array = array.detach().cpu()
     return (array.float() if array.dtype == torch.bfloat16 else array).numpy()
+
+
+def as_labels(y, name="y"):
+    """Return labels that Python objects hold as an array of their own type.
+
+    Raises
+    ------
+    ValueError
+        If a label is missing, or strings, booleans and numbers are mixed.
+    """
+    y = to_numpy(y)
+    if y is None or sparse.issparse(y):
+        return y
+    labels = np.asarray(y)
+    if labels.dtype != object:
+        return labels
+    objects = labels.ravel().tolist()
+    if any(map(_is_missing, objects)):
+        raise ValueError(
+            f"{name} must not have missing labels (Input {name} contains NaN or None); "
+            "drop these samples, or give them a label of their own."
+        )
+    kinds = {_kind(label) for label in objects}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"{name} must hold labels of one kind, got {' and '.join(sorted(kinds))}; "
+            f"convert them with {name}.astype(str)."
+        )
+    if kinds <= {"booleans", "numbers"}:
+        return np.array(objects).reshape(labels.shape)
+    return labels
+
+
+def _is_missing(label) -> bool:
+    # pandas' NA and NaT without pandas; what is not itself is NaN.
+    is_named_so = type(label).__name__ in ("NAType", "NaTType", "NoneType")
+    return is_named_so or (isinstance(label, float) and label != label)
+
+
+def _kind(label) -> str:
+    if isinstance(label, str):
+        return "strings"
+    if isinstance(label, (bool, np.bool_)):
+        return "booleans"
+    if isinstance(label, (int, float, np.number)):
+        return "numbers"
+    return "other objects"
 
 
 def _flatten(X):

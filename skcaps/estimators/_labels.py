@@ -9,11 +9,11 @@ from typing import ClassVar
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 from torch import Tensor
 
+from skcaps.estimators._inputs import as_labels
 from skcaps.functional import LOGITS, mask_by_label
 from skcaps.nn import CapsuleNetwork
 
@@ -250,12 +250,37 @@ def find_labels(y, classes=None) -> tuple[np.ndarray, Labels]:
     return y, labels
 
 
+def as_classes(classes) -> np.ndarray:
+    """Return the classes that `partial_fit` was told, sorted.
+
+    Raises
+    ------
+    ValueError
+        If they are no labels in one row, or one is missing.
+    """
+    if isinstance(classes, (set, frozenset)):
+        classes = list(classes)
+    labels = as_labels(classes, "classes")
+    is_missing = labels.dtype.kind in "fmM" and (labels != labels).any()
+    if labels.ndim != 1 or is_missing:
+        raise ValueError(
+            "classes must be all labels in one row, none of them missing, got "
+            f"{classes!r}."
+        )
+    return np.unique(labels)
+
+
 def _check(y) -> tuple[np.ndarray, type[Labels]]:
-    _check_one_kind(y)
     check_classification_targets(y)
     kind = type_of_target(y, input_name="y")
     if kind == "multilabel-indicator":
         y = y.toarray() if sparse.issparse(y) else np.asarray(y)
+        values = np.unique(y)
+        if not np.isin(values, [0, 1]).all():
+            raise ValueError(
+                "y must be an indicator of zeros and ones if it has several columns, "
+                f"got the values {values.tolist()}."
+            )
         return y.astype(np.uint8), MultiLabel
     if kind == "multiclass-multioutput":
         raise ValueError(
@@ -264,17 +289,6 @@ def _check(y) -> tuple[np.ndarray, type[Labels]]:
             "fit one classifier for each column with MultiOutputClassifier."
         )
     return column_or_1d(y, warn=True), SingleLabel
-
-
-def _check_one_kind(y) -> None:
-    """Raise a ValueError for labels that cannot be sorted."""
-    if not isinstance(y, np.ndarray) or y.dtype != object or y.ndim != 1:
-        return
-    if len({isinstance(label, str) for label in y}) > 1:
-        raise ValueError(
-            "y must hold labels of one kind, got strings and other labels; convert "
-            "them with y.astype(str)."
-        )
 
 
 def check_loss(loss: str, labels: Labels) -> None:
@@ -293,11 +307,3 @@ def check_loss(loss: str, labels: Labels) -> None:
 def to_one_hot(labels: Tensor, n_classes: int) -> Tensor:
     """Return which class each label is; unlike torch's own, it reads no value."""
     return labels.unsqueeze(1) == torch.arange(n_classes, device=labels.device)
-
-
-def apply_class_weight(class_weight, y, sample_weight):
-    """Multiply sample weights by class weights; None where there is neither."""
-    if class_weight is None:
-        return sample_weight
-    weights = compute_sample_weight(class_weight, y)
-    return weights if sample_weight is None else weights * sample_weight
