@@ -10,8 +10,8 @@ import torch
 from sklearn.model_selection import train_test_split
 
 from skcaps.estimators import _inputs
-from skcaps.estimators._inputs import ImageLayout
 from skcaps.estimators._labels import Labels
+from skcaps.estimators._layout import ImageLayout
 from skcaps.estimators._machine import Machine, fits_on
 from skcaps.estimators._objective import Batch
 from skcaps.estimators._range import to_unit

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from skcaps.estimators import _inputs
-from skcaps.estimators._inputs import ImageLayout
 from skcaps.estimators._labels import Labels
+from skcaps.estimators._layout import ImageLayout
 from skcaps.estimators._machine import Machine
 from skcaps.estimators._range import from_unit, to_unit
 from skcaps.functional import lengths

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,52 +13,12 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skcaps.estimators._layout import ImageLayout, find_layout
 from skcaps.estimators._range import warn_of_unlike_columns
 
-# A longer axis is an image's side, not its channels.
-_MOST_CHANNELS = 4
 # Of rows that are moved to a device at a time.
 _MOVED_BYTES = 64 << 20
 _TENSOR_DTYPES = (np.uint8, np.float16, np.float32, np.float64)
-
-
-class ImageLayout(NamedTuple):
-    """How a row of numbers is an image.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        ``(channels, height, width)``.
-    channels_last : bool
-        Whether rows hold ``(height, width, channels)``.
-    """
-
-    shape: tuple[int, int, int]
-    channels_last: bool
-
-    @property
-    def row_shape(self) -> tuple[int, int, int]:
-        """Axes in the order in which a row holds them."""
-        channels, height, width = self.shape
-        return (height, width, channels) if self.channels_last else self.shape
-
-    def to_images(self, rows: torch.Tensor) -> torch.Tensor:
-        """Turn ``(batch, features)`` into ``(batch, channels, height, width)``."""
-        images = rows.unflatten(1, self.row_shape)
-        return images.permute(0, 3, 1, 2) if self.channels_last else images
-
-    def to_rows(self, images: torch.Tensor) -> torch.Tensor:
-        """Turn ``(batch, channels, height, width)`` into ``(batch, features)``."""
-        if self.channels_last:
-            images = images.permute(0, 2, 3, 1)
-        return images.flatten(1)
-
-    def accepts(self, sample_shape: tuple[int, ...]) -> bool:
-        """Return whether samples of this shape are flattened in the row's order."""
-        channels, *sides = self.shape
-        same = sample_shape == self.row_shape
-        grey = channels == 1 and _squeeze_channel(sample_shape) == tuple(sides)
-        return same or grey
 
 
 def check_fit_input(estimator, X, y):
@@ -74,7 +34,7 @@ def check_fit_input(estimator, X, y):
     """
     X, sample_shape = _flatten(X)
     X, y = validate_data(estimator, X, as_labels(y), dtype="numeric", multi_output=True)
-    layout = _resolve_layout(estimator.image_shape, sample_shape, X.shape[1])
+    layout = find_layout(estimator.image_shape, sample_shape, X.shape[1])
     is_table = sample_shape is None and layout.shape[1] == 1
     if is_table and isinstance(estimator.image_shape, str):
         warn_of_unlike_columns(X)
@@ -83,18 +43,29 @@ def check_fit_input(estimator, X, y):
 
 def check_more_input(estimator, X, y, layout):
     """Check training data of a later call against the first one's layout."""
-    X, sample_shape = _flatten(X)
-    _check_sample_shape(sample_shape, layout)
+    X = _rows_of(X, layout)
     return validate_data(
         estimator, X, as_labels(y), dtype="numeric", multi_output=True, reset=False
     )
 
 
 def check_input(estimator, X, layout):
-    """Check data to predict from and give its rows."""
-    X, sample_shape = _flatten(X)
-    _check_sample_shape(sample_shape, layout)
-    return validate_data(estimator, X, dtype="numeric", reset=False)
+    """Check data to predict from and return its rows."""
+    return validate_data(estimator, _rows_of(X, layout), dtype="numeric", reset=False)
+
+
+def _rows_of(X, layout: ImageLayout):
+    """Flatten images that have to have a layout."""
+    rows, sample_shape = _flatten(X)
+    shape = rows.shape if sample_shape is None else (len(rows), *sample_shape)
+    is_image = layout.accepts(shape) and shape[1:] != (math.prod(layout.shape),)
+    if is_image and not (sample_shape and layout.accepts(sample_shape)):
+        raise ValueError(
+            f"X must hold images beside each other, got one image, shape {shape}; pass "
+            "X[None]."
+        )
+    layout.check(sample_shape)
+    return rows
 
 
 def check_feature_names(estimator, input_features):
@@ -184,14 +155,15 @@ def _kind(label) -> str:
 def _flatten(X):
     """Return rows and, for more than two axes, the shape of one sample."""
     X = to_numpy(X)
-    if isinstance(X, torch.utils.data.Dataset):
+    if isinstance(X, (torch.utils.data.Dataset, torch.utils.data.DataLoader)):
         raise TypeError(
-            "X must be an array, got a torch Dataset; stack its images into one array, "
-            "or stream them through partial_fit."
+            f"X must be an array, got a {type(X).__name__}; stack its images into one "
+            "array, or stream them through partial_fit."
         )
     if hasattr(X, "columns") or sparse.issparse(X):
         return X, None
     X = _to_array(X)
+    _check_kind(X)
     if X.ndim <= 2:
         return X, None
     if X.ndim > 4:
@@ -207,6 +179,27 @@ def _flatten(X):
     return X.reshape(len(X), -1), X.shape[1:]
 
 
+def _check_kind(X):
+    """Raise an error for what is no number, and say how to make numbers of it."""
+    first: Any = X.flat[0] if X.size else None
+    if isinstance(first, (str, bytes)):
+        raise ValueError(
+            f"X must hold numbers, got strings such as {first!r}; read the files into "
+            "one array, such as np.stack([imread(name) for name in X])."
+        )
+    if X.dtype.kind in "mM":
+        raise ValueError(
+            f"X must hold numbers, got {X.dtype}; subtract a start and divide by a "
+            "unit of time."
+        )
+    if X.dtype == object and X.ndim == 1 and np.ndim(first):
+        raise ValueError(
+            f"X must be one array of numbers, got a row of {type(first).__name__} "
+            f"objects, the first of shape {np.shape(first)}; stack them with "
+            "np.stack(X)."
+        )
+
+
 def _to_array(X):
     try:
         if isinstance(X, (list, tuple)) and any(
@@ -216,81 +209,7 @@ def _to_array(X):
         return np.asarray(X)
     except ValueError as error:
         raise ValueError(
-            "X must hold images of one size, got an inhomogeneous sequence (setting an "
-            "array element with a sequence.); resize the images first."
+            "X must hold images of one size and one number of channels, got an "
+            "inhomogeneous sequence (setting an array element with a sequence.); "
+            "resize the images first, and convert them to one mode."
         ) from error
-
-
-def _resolve_layout(image_shape, sample_shape, n_features) -> ImageLayout:
-    if isinstance(image_shape, str):
-        return _guess_layout(sample_shape, n_features)
-    layout = _stated_layout(image_shape)
-    if math.prod(layout.shape) != n_features:
-        channels, height, width = layout.shape
-        raise ValueError(
-            f"X has {n_features} features, which is no image of {channels} "
-            f"channel(s), {height}x{width} pixels; pass "
-            "image_shape=(channels, height, width)."
-        )
-    swapped = layout._replace(channels_last=True)
-    if (
-        sample_shape
-        and not layout.accepts(sample_shape)
-        and swapped.accepts(sample_shape)
-    ):
-        return swapped
-    _check_sample_shape(sample_shape, layout)
-    return layout
-
-
-def _stated_layout(image_shape) -> ImageLayout:
-    shape = tuple(image_shape)
-    if len(shape) not in (2, 3) or not all(
-        isinstance(side, (int, np.integer)) and side > 0 for side in shape
-    ):
-        raise ValueError(
-            'image_shape must be "auto", (height, width), (channels, height, width) or '
-            f"(height, width, channels), got {image_shape!r}."
-        )
-    shape = tuple(int(side) for side in shape)
-    if len(shape) == 2:
-        return ImageLayout((1, *shape), channels_last=False)
-    first, second, third = shape
-    if third <= _MOST_CHANNELS < first:
-        return ImageLayout((third, first, second), channels_last=True)
-    return ImageLayout(shape, channels_last=False)
-
-
-def _guess_layout(sample_shape, n_features) -> ImageLayout:
-    if sample_shape is None:
-        side = math.isqrt(n_features)
-        square = side * side == n_features
-        shape = (1, side, side) if square else (1, 1, n_features)
-        return ImageLayout(shape, channels_last=False)
-    if len(sample_shape) == 2:
-        return ImageLayout((1, *sample_shape), channels_last=False)
-    if sample_shape[2] <= _MOST_CHANNELS < sample_shape[0]:
-        raise ValueError(
-            "X seems to hold its channels last, in images of shape "
-            f"{tuple(sample_shape)}; pass image_shape={tuple(sample_shape)} to confirm "
-            "it, or move the channels first."
-        )
-    return ImageLayout(tuple(sample_shape), channels_last=False)
-
-
-def _check_sample_shape(sample_shape, layout: ImageLayout) -> None:
-    if sample_shape is None or layout.accepts(tuple(sample_shape)):
-        return
-    raise ValueError(
-        f"X must hold images of shape {layout.row_shape} or flat rows of "
-        f"{math.prod(layout.shape)} features, got images of shape "
-        f"{tuple(sample_shape)}."
-    )
-
-
-def _squeeze_channel(sample_shape: tuple[int, ...]) -> tuple[int, ...]:
-    if len(sample_shape) == 3 and sample_shape[0] == 1:
-        return sample_shape[1:]
-    if len(sample_shape) == 3 and sample_shape[2] == 1:
-        return sample_shape[:2]
-    return sample_shape

@@ -28,11 +28,13 @@ class CapsuleEstimator(BaseEstimator):
 
     Parameters
     ----------
-    image_shape : "auto" or tuple of int
-        ``(channels, height, width)``, ``(height, width)``, or ``(height, width,
-        channels)`` for images whose channels, four at most, come last. "auto" takes
-        the shape of 3-D and 4-D `X`; flat rows are a square grey image if their length
-        is a square, else an image one pixel high.
+    image_shape : "auto", tuple of int or dict
+        ``(height, width)`` or ``(channels, height, width)``; three numbers are
+        ``(height, width, channels)`` if the last is at most four and less than half of
+        the second. A dict names the axes in their order, whatever their sizes:
+        ``{"height": 16, "width": 8, "channels": 4}``. "auto" takes the shape of 3-D and
+        4-D `X`; flat rows are a square grey image if their length is a square, else an
+        image one pixel high.
     routing : {"dynamic", "self_attention", "uniform", "learned"}
         How the last capsules are assigned to the classes. "uniform" spreads them
         evenly; "learned" trains one coupling for all images.
@@ -141,7 +143,7 @@ class CapsuleEstimator(BaseEstimator):
         The trained torch module.
     """
 
-    image_shape: str | Sequence[int] = "auto"
+    image_shape: str | Sequence[int] | dict[str, int] = "auto"
     routing: str = "dynamic"
     routing_iterations: int = 3
     primary_dim: int = 8
@@ -172,7 +174,7 @@ class CapsuleEstimator(BaseEstimator):
     compile: bool = False
 
     _parameter_constraints: ClassVar[dict] = {
-        "image_shape": [StrOptions({"auto"}), tuple, list],
+        "image_shape": [StrOptions({"auto"}), tuple, list, dict],
         "routing": [StrOptions(set(ROUTINGS))],
         "routing_iterations": [POSITIVE_INTEGER],
         "primary_dim": [POSITIVE_INTEGER],

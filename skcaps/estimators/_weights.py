@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
-
 import numpy as np
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight
@@ -58,7 +56,7 @@ def _check_class_weight(class_weight):
         return
     parts = [class_weight] if isinstance(class_weight, dict) else class_weight
     for label, weight in (item for part in parts for item in part.items()):
-        if not (isinstance(weight, Real) and 0 <= weight < np.inf):
+        if not (isinstance(weight, (int, float, np.number)) and 0 <= weight < np.inf):
             raise ValueError(
                 "class_weight must hold finite numbers that are not negative, got "
                 f"{weight!r} for class {label!r}."

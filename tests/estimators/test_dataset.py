@@ -6,6 +6,7 @@ from torch.testing import assert_close
 from skcaps.estimators import _dataset, _inputs
 from skcaps.estimators._dataset import BatchIterator, ImageDataset
 from skcaps.estimators._labels import MultiLabel, SingleLabel
+from skcaps.estimators._layout import ImageLayout
 from skcaps.estimators._machine import Machine
 
 CPU = torch.device("cpu")
@@ -15,7 +16,7 @@ WEIGHTS = np.linspace(0, 1, 22)
 
 
 def make(rows=ROWS, weights=WEIGHTS, labels=LABELS):
-    layout = _inputs.ImageLayout((1, 3, 4), channels_last=False)
+    layout = ImageLayout((1, 3, 4))
     kind = SingleLabel if labels.ndim == 1 else MultiLabel
     return ImageDataset(
         rows,

@@ -63,15 +63,22 @@ def test_channels_last_is_channels_first():
     first = make().fit(RGB, LABELS)
     moved = np.moveaxis(RGB, 1, -1)
     last = make(image_shape=(8, 8, 3)).fit(moved, LABELS)
-    stated_first = make(image_shape=(3, 8, 8)).fit(moved, LABELS)
+    axes = {"height": 8, "width": 8, "channels": 3}
+    named = make(image_shape=axes).fit(moved.reshape(len(moved), -1), LABELS)
     expected = first.predict_proba(RGB)
-    for clf in (last, stated_first):
+    for clf in (last, named):
         assert clf.image_shape_ == (3, 8, 8)
         np.testing.assert_array_equal(clf.predict_proba(moved), expected)
         flat = moved.reshape(len(moved), -1)
         np.testing.assert_array_equal(clf.predict_proba(flat), expected)
     with pytest.raises(ValueError, match=r"must hold images of shape \(8, 8, 3\)"):
         last.predict(RGB)
+    # The same stated shape means the same, whatever X is.
+    with pytest.raises(
+        ValueError,
+        match=r"\(8, 8, 3\); image_shape=\(8, 8, 3\) would",
+    ):
+        make(image_shape=(3, 8, 8)).fit(moved, LABELS)
 
 
 def test_rows_that_are_no_square_are_one_pixel_high():
