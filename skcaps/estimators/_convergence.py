@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
 
 from skcaps.estimators._warnings import warn
 from skcaps.functional import lengths
 
 _IMAGES = 128
+# So few show whether a training of one pass has exploded.
+FEW_IMAGES = 16
 # Of the lengths of a class capsule over all images; one that has learned has tenths.
 _ALIKE = 0.01
 
 
 @torch.no_grad()
-def warn_if_nothing_learned(network, dataset, learning_rate):
-    """Warn if lengths are alike, or no better than the most frequent class.
+def find_fault(network, dataset, learning_rate) -> str | None:
+    """Say how the capsule lengths show that nothing was learned, if they do.
 
     Parameters
     ----------
@@ -26,15 +29,32 @@ def warn_if_nothing_learned(network, dataset, learning_rate):
     learning_rate : float
         Named in the message.
 
-    Warns
-    -----
-    ConvergenceWarning
-        Once, with what to try.
+    Raises
+    ------
+    ValueError
+        If lengths are infinite or NaN.
     """
     batch = dataset.sample(_IMAGES)
+    found = check_output(network, batch, learning_rate)
+    return _find_fault(found, dataset.labels.is_right(found, batch.targets), batch)
+
+
+@torch.no_grad()
+def check_output(network, batch, learning_rate) -> Tensor:
+    """Return the capsule lengths of a batch, or raise a ValueError if one is none."""
     # Called as a module, a compiled network would compile once more.
     found = lengths(network.forward(batch.images).poses)
-    fault = _find_fault(found, dataset.labels.is_right(found, batch.targets), batch)
+    if not torch.isfinite(found).all():
+        raise ValueError(
+            "The trained network returns capsules that are infinite or NaN; lower "
+            f"learning_rate, which is {learning_rate:g}, or look for extreme values in "
+            "X."
+        )
+    return found
+
+
+def warn_of_fault(fault: str | None, learning_rate: float) -> None:
+    """Warn with what to try, if there is a fault."""
     if fault:
         warn(
             f"The network has learned nothing: {fault}. Try more max_epochs or a "

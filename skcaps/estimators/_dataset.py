@@ -68,7 +68,7 @@ class ImageDataset(torch.utils.data.Dataset):
         self.dtype = dtype
         # On the CPU, so that nothing waits for a GPU to name rows and labels.
         self.encoded = torch.from_numpy(encoded)
-        self.indices = torch.arange(len(rows))
+        self.indices = torch.arange(len(rows), device="cpu")
 
     def __len__(self):
         return len(self.indices)
@@ -124,7 +124,7 @@ class ImageDataset(torch.utils.data.Dataset):
 
     def sample(self, n_samples) -> Batch:
         """Draw a batch of at most `n_samples`, only of those that count."""
-        positions = torch.arange(len(self))
+        positions = torch.arange(len(self), device="cpu")
         if self.sample_weight is not None:
             positions = positions[self.sample_weight[self.indices].cpu() > 0]
         return self.batch(positions[torch.randperm(len(positions))[:n_samples]])
@@ -203,4 +203,4 @@ class BatchIterator:
                 "augmentation must map a tensor of images to one of the same shape, "
                 f"{tuple(images.shape)}, got {got}."
             )
-        return augmented
+        return augmented.to(images)

@@ -14,7 +14,7 @@ from torch import Tensor
 from skcaps.estimators import _inputs
 from skcaps.estimators._labels import Labels
 from skcaps.estimators._layout import ImageLayout
-from skcaps.estimators._machine import Machine
+from skcaps.estimators._machine import Machine, undisturbed
 from skcaps.estimators._range import from_unit, to_unit
 from skcaps.functional import lengths
 from skcaps.nn import CapsuleNetwork
@@ -88,7 +88,8 @@ class FittedNetwork:
             found = function(self.layout.to_images(unit), *others)
             return (found.to(dtype) if found.is_floating_point() else found).cpu()
 
-        return _join(map(apply, _batches(rows, *beside)), len(rows)).numpy()
+        with undisturbed(device):
+            return _join(map(apply, _batches(rows, *beside)), len(rows)).numpy()
 
     def run(self, images: Tensor) -> Any:
         """Call the network, its convolutions in bfloat16 if they should.

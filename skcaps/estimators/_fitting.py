@@ -12,7 +12,12 @@ import torch
 
 from skcaps.estimators import _inputs
 from skcaps.estimators._callbacks import EpochTasks, fit_task
-from skcaps.estimators._convergence import warn_if_nothing_learned
+from skcaps.estimators._convergence import (
+    FEW_IMAGES,
+    check_output,
+    find_fault,
+    warn_of_fault,
+)
 from skcaps.estimators._dataset import ImageDataset, find_batch_size
 from skcaps.estimators._fitted import FittedNetwork
 from skcaps.estimators._initialization import INITIALIZATIONS
@@ -51,9 +56,10 @@ def fit(estimator, X, y, sample_weight) -> None:
             fit_task(estimator, estimator.max_epochs) as context,
         ):
             _train_by_schedule(estimator, dataset, EpochTasks(estimator, context))
+        with _random_state(estimator._fitted):
+            fault = find_fault(estimator.network_, dataset, estimator.learning_rate)
     # What was trained is kept, also where warnings are errors.
-    with _random_state(estimator._fitted):
-        warn_if_nothing_learned(estimator.network_, dataset, estimator.learning_rate)
+    warn_of_fault(fault, estimator.learning_rate)
 
 
 def partial_fit(estimator, X, y, classes, sample_weight) -> None:
@@ -75,6 +81,8 @@ def partial_fit(estimator, X, y, classes, sample_weight) -> None:
             dataset = _start_with(estimator, X, y, sample_weight, classes)
         with _random_state(estimator._fitted):
             _train_one_pass(estimator, dataset)
+            batch = dataset.sample(FEW_IMAGES)
+            check_output(estimator.network_, batch, estimator.learning_rate)
 
 
 def is_fitted(estimator) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import threading
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from inspect import signature
 
@@ -178,9 +179,33 @@ def draw_seed(random_state) -> int:
     return int(random_state)
 
 
+# torch draws initial weights and batches from one generator for all threads.
+_LOCK = threading.RLock()
+
+
+@contextmanager
+def undisturbed(device: torch.device):
+    """Run a block without the default device and the autocast of whoever calls.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the block computes.
+    """
+    with ExitStack() as stack:
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        for kind in {"cpu", device.type}:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
 @contextmanager
 def isolated_random_state(seed: int, step: int, device: torch.device):
     """Seed torch for a block and give back its random state afterwards.
+
+    Its default dtype is given back too, and other threads wait for the block's end.
 
     Parameters
     ----------
@@ -193,10 +218,15 @@ def isolated_random_state(seed: int, step: int, device: torch.device):
     """
     mixed = int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
+    dtype = torch.get_default_dtype()
+    with _LOCK, undisturbed(device), torch.random.fork_rng(devices):
+        torch.set_default_dtype(torch.float32)
         # torch.manual_seed would seed every CUDA device, also those of others.
         torch.default_generator.manual_seed(mixed)
         if devices:
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(mixed)
-        yield
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import time
 
@@ -211,23 +212,56 @@ class Progress(Callback):
 class FiniteLoss(Callback):
     """Stop with a message when the loss is no longer a number."""
 
+    def __init__(self, advice):
+        self.advice = advice
+
     def on_epoch_end(self, net, **kwargs):
         """Look at the epoch's mean loss."""
         loss = net.history[-1, "train_loss"]
         if not math.isfinite(loss):
             raise ValueError(
-                f"The training loss became {loss} in epoch {len(net.history)}; lower "
-                f"learning_rate, which is {net.lr}, or look for extreme values in X."
+                f"The training loss became {loss} in epoch {len(net.history)}; "
+                f"{self.advice}, or look for extreme values in X."
+            )
+
+
+class FiniteWeights(Callback):
+    """Look at the weights that are handed out: no loss has seen the last step."""
+
+    def __init__(self, advice):
+        self.advice = advice
+
+    def on_train_end(self, net, **kwargs):
+        """Raise a ValueError for a weight that is no number."""
+        weights = net.module_.state_dict().values()
+        if not all(torch.isfinite(weight).all() for weight in weights):
+            raise ValueError(
+                "The last training step has made weights that are infinite or NaN; "
+                f"{self.advice}."
             )
 
 
 class StopWhenFlat(EarlyStopping):
-    """skorch's early stopping, for trainings too that end before their first epoch."""
+    """skorch's early stopping, which keeps the weights of the lowest loss.
+
+    skorch's own are those of the last fall by more than its threshold.
+    """
+
+    lowest_ = math.inf
+    best_weights_ = None
+
+    def on_epoch_end(self, net, **kwargs):
+        """Look at the epoch's loss."""
+        loss = net.history[-1, self.monitor]
+        if loss < self.lowest_:
+            self.lowest_ = loss
+            self.best_weights_ = copy.deepcopy(net.module_.state_dict())
+        super().on_epoch_end(net, **kwargs)
 
     def on_train_end(self, net, **kwargs):
         """Load the best weights, if there are any."""
-        if net.history:
-            super().on_train_end(net, **kwargs)
+        if self.best_weights_ is not None:
+            net.module_.load_state_dict(self.best_weights_)
 
 
 class EpochReport(Callback):
@@ -275,12 +309,14 @@ def build_net(
     net : CapsuleNet
         Initialized.
     """
-    callbacks = [FiniteLoss(), *[Progress()] * bool(params["verbose"])]
+    advice = _advice(params)
+    callbacks = [FiniteLoss(advice), *[Progress()] * bool(params["verbose"])]
     callbacks += check_callbacks(params["callbacks"])
     if tasks is not None:
         n_batches = math.ceil(n_images / batch_size)
         callbacks += [_decay(params, n_batches), EpochReport(tasks)]
         callbacks += _stopping(params, valid)
+    callbacks += [FiniteWeights(advice)]
     net = CapsuleNet(
         network,
         objective,
@@ -327,6 +363,15 @@ def check_callbacks(callbacks):
     return callbacks
 
 
+def _advice(params):
+    """Name the parameters that make a training explode."""
+    advice = f"lower learning_rate, which is {params['learning_rate']:g}"
+    weight = params.get("reconstruction_weight", "auto")
+    if isinstance(weight, str):
+        return advice
+    return f"{advice}, or reconstruction_weight, which is {weight:g}"
+
+
 def _augmentation(params):
     chosen = params["augmentation"]
     return AUGMENTATIONS[chosen] if isinstance(chosen, str) else chosen
@@ -363,6 +408,5 @@ def _stopping(params, valid):
             patience=params["n_iter_no_change"],
             threshold=params["tol"],
             threshold_mode="abs",
-            load_best=True,
         )
     ]

@@ -160,7 +160,8 @@ class KeepWeights(Callback):
         self.weights.append({k: v.cpu().numpy().copy() for k, v in state.items()})
 
 
-def test_early_stopping_restores_the_best():
+@pytest.mark.parametrize("tol", [0.0, 0.05])
+def test_early_stopping_restores_the_best(tol):
     keep = KeepWeights()
     clf = make(
         max_epochs=8,
@@ -168,8 +169,8 @@ def test_early_stopping_restores_the_best():
         validation_fraction=0.2,
         learning_rate=0.05,
         learning_rate_decay=1.0,
-        n_iter_no_change=2,
-        tol=0.0,
+        n_iter_no_change=2 if tol == 0 else 8,
+        tol=tol,
         callbacks=[keep],
     ).fit(X, Y)
     losses = [row["valid_loss"] for row in clf.history_]
@@ -189,7 +190,7 @@ def test_early_stopping_stops():
 
 def test_early_stopping_needs_enough_samples():
     with pytest.raises(ValueError, match="are too few"):
-        make(early_stopping=True).fit(X[:5], [0, 1, 2, 0, 1])
+        make(early_stopping=True).fit(X[:6], [0, 1, 2, 0, 1, 2])
 
 
 def test_samples_of_no_weight_do_not_count():
@@ -321,6 +322,35 @@ def test_skorch_callback_stops_training():
     assert clf.n_epochs_ == 2
     assert clf.predict(X).shape == Y.shape
     assert not clf.network_.training
+
+
+@pytest.mark.parametrize("rate", [1e3, 1e10, 1e20, 1e38])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("factory", [make, make_capsnet])
+def test_what_is_handed_out_is_finite(factory, method, rate):
+    """No loss has seen the last step."""
+    clf = factory(learning_rate=rate, learning_rate_warmup=0, batch_size=90)
+    given = {} if method == "fit" else {"classes": [0, 1, 2]}
+    message = ""
+    try:
+        getattr(clf, method)(X, Y, **given)
+    except ValueError as error:
+        message = str(error)
+        assert not hasattr(clf, "classes_")
+    else:
+        assert np.isfinite(clf.predict_proba(X)).all()
+    assert not message or f"lower learning_rate, which is {rate:g}" in message
+    assert message or rate < 1e38
+
+
+def test_a_huge_reconstruction_weight_is_named():
+    with pytest.raises(ValueError, match=r"reconstruction_weight, which is 1e\+300"):
+        make(reconstruction_weight=1e300).fit(X, Y)
+
+
+def test_an_augmentation_may_return_another_type():
+    one = make(augmentation=lambda images: images.double()).fit(X, Y)
+    assert_same_weights(one, make().fit(X, Y))
 
 
 def test_non_finite_loss():
