@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections.abc import Callable
 
@@ -30,7 +31,7 @@ class BaseCapsuleClassifier(
     _build_network: Callable[..., CapsuleNetwork]
 
     @with_callbacks
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, **unknown):
         """Train the network.
 
         Parameters
@@ -43,6 +44,8 @@ class BaseCapsuleClassifier(
             belong to several classes.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples, at least one positive.
+        **unknown : object
+            Refused: everything else is a parameter of the classifier.
 
         Returns
         -------
@@ -55,7 +58,7 @@ class BaseCapsuleClassifier(
             If a parameter, `X`, `y` or `sample_weight` is out of range, or if the loss
             becomes infinite or NaN.
         TypeError
-            If `X` is sparse or a torch Dataset.
+            If `X` is sparse or a torch Dataset, or for an unknown argument.
 
         Warns
         -----
@@ -63,6 +66,7 @@ class BaseCapsuleClassifier(
             If all capsule lengths end alike, or the training images are classified no
             better than by the most frequent class.
         """
+        self._refuse(unknown)
         self._validate_params()
         _fitting.fit(self, X, y, sample_weight)
         return self
@@ -469,6 +473,16 @@ class BaseCapsuleClassifier(
         n_dimensions = () if np.ndim(dimension) == 0 else (len(dimensions),)
         return swept.reshape(
             len(swept), *n_dimensions, len(values), *_inputs.sample_shape(X)
+        )
+
+    def _refuse(self, unknown):
+        if not unknown:
+            return
+        name = next(iter(unknown))
+        close = difflib.get_close_matches(name, self.get_params(deep=False), cutoff=0.5)
+        hint = f"; pass {close[0]} to the constructor" if close else ""
+        raise TypeError(
+            f"{type(self).__name__}.fit got an unexpected argument {name!r}{hint}."
         )
 
     def _checked(self):

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from skcaps.estimators._base import BaseCapsuleClassifier
 from skcaps.estimators._documentation import with_parameters
-from skcaps.estimators._parameters import POSITIVE_INTEGER
+from skcaps.estimators._parameters import SIZE
 from skcaps.nn import capsnet
 
 
@@ -74,8 +74,8 @@ class CapsNetClassifier(BaseCapsuleClassifier):
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseCapsuleClassifier._parameter_constraints,
-        "conv_channels": [POSITIVE_INTEGER],
-        "kernel_size": [POSITIVE_INTEGER],
-        "primary_capsules": [POSITIVE_INTEGER],
+        "conv_channels": [SIZE],
+        "kernel_size": [SIZE],
+        "primary_capsules": [SIZE],
     }
     _build_network = staticmethod(capsnet)

@@ -15,6 +15,7 @@ from skcaps.estimators._layout import ImageLayout
 from skcaps.estimators._machine import Machine, fits_on
 from skcaps.estimators._objective import Batch
 from skcaps.estimators._range import to_unit
+from skcaps.functional import AUGMENTATIONS
 
 # With batch_size="auto" an epoch has so many batches, of sizes between these.
 _AUTO_BATCHES = 64
@@ -202,5 +203,11 @@ class BatchIterator:
             raise ValueError(
                 "augmentation must map a tensor of images to one of the same shape, "
                 f"{tuple(images.shape)}, got {got}."
+            )
+        is_own = self.augmentation not in AUGMENTATIONS.values()
+        if is_own and not torch.isfinite(augmented).all():
+            raise ValueError(
+                "augmentation must return finite images, got some that are infinite or "
+                "NaN."
             )
         return augmented.to(images)

@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from skcaps.estimators._base import BaseCapsuleClassifier
 from skcaps.estimators._documentation import with_parameters
-from skcaps.estimators._parameters import POSITIVE_INTEGER
+from skcaps.estimators._parameters import SIZE
 from skcaps.nn import efficient_capsnet
 
 
@@ -66,6 +66,6 @@ class EfficientCapsNetClassifier(BaseCapsuleClassifier):
     _parameter_constraints: ClassVar[dict] = {
         **BaseCapsuleClassifier._parameter_constraints,
         "conv_channels": [tuple, list],
-        "primary_capsules": [StrOptions({"auto"}), POSITIVE_INTEGER],
+        "primary_capsules": [StrOptions({"auto"}), SIZE],
     }
     _build_network = staticmethod(efficient_capsnet)

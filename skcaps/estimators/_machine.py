@@ -41,12 +41,21 @@ def resolve_device(device) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-    except RuntimeError as error:
+        # Torch names devices too that it was not built for or that hold no values.
+        if resolved.type not in ("cpu", "cuda"):
+            torch.zeros(1, device=resolved).item()
+    except (AssertionError, ImportError, NotImplementedError, RuntimeError) as error:
         raise ValueError(
-            f'device must be "auto", "cpu", "cuda" or "cuda:N", got {device!r}.'
+            'device must be "auto", "cpu", "cuda", "cuda:N" or another device that '
+            f"torch can compute on here, got {device!r}."
         ) from error
     if resolved.type == "cuda":
         _check_cuda(device, resolved.index)
+    if resolved.type == "cpu" and resolved.index:
+        raise ValueError(
+            f"device={device!r} was asked for, but all cores are one device; pass "
+            '"cpu", and limit them with torch.set_num_threads.'
+        )
     return resolved
 
 

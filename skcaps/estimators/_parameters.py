@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 
 from skcaps.estimators._documentation import with_parameters
 from skcaps.estimators._initialization import INITIALIZATIONS
@@ -18,6 +18,8 @@ from skcaps.functional import AUGMENTATIONS, LOSSES
 from skcaps.nn import DECODERS, ROUTINGS
 
 POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
+# A larger network than these make does not fit into any memory.
+SIZE = Interval(Integral, 1, 2**16, closed="both")
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 
@@ -176,9 +178,9 @@ class CapsuleEstimator(BaseEstimator):
     _parameter_constraints: ClassVar[dict] = {
         "image_shape": [StrOptions({"auto"}), tuple, list, dict],
         "routing": [StrOptions(set(ROUTINGS))],
-        "routing_iterations": [POSITIVE_INTEGER],
-        "primary_dim": [POSITIVE_INTEGER],
-        "pose_dim": [POSITIVE_INTEGER],
+        "routing_iterations": [SIZE],
+        "primary_dim": [SIZE],
+        "pose_dim": [SIZE],
         "hidden_capsules": [tuple, list],
         "stem": [StrOptions({"paper"}), torch.nn.Module],
         "decoder": [StrOptions(set(DECODERS)), None],
@@ -207,3 +209,17 @@ class CapsuleEstimator(BaseEstimator):
         "precision": [StrOptions(set(PRECISIONS))],
         "compile": ["boolean"],
     }
+
+    def _validate_params(self):
+        """Check all parameters; to Python, True is a whole number."""
+        super()._validate_params()
+        for name, value in self.get_params(deep=False).items():
+            allowed = self._parameter_constraints.get(name, ["boolean"])
+            is_boolean = isinstance(value, (bool, np.bool_))
+            if is_boolean and not {"boolean", "verbose"}.intersection(
+                item for item in allowed if isinstance(item, str)
+            ):
+                raise InvalidParameterError(
+                    f"The {name!r} parameter of {type(self).__name__} must not be a "
+                    f"boolean, got {value!r}."
+                )

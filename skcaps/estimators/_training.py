@@ -311,7 +311,7 @@ def build_net(
     """
     advice = _advice(params)
     callbacks = [FiniteLoss(advice), *[Progress()] * bool(params["verbose"])]
-    callbacks += check_callbacks(params["callbacks"])
+    callbacks += check_callbacks(params["callbacks"], has_valid=valid is not None)
     if tasks is not None:
         n_batches = math.ceil(n_images / batch_size)
         callbacks += [_decay(params, n_batches), EpochReport(tasks)]
@@ -336,7 +336,7 @@ def build_net(
     return net.initialize()
 
 
-def check_callbacks(callbacks):
+def check_callbacks(callbacks, *, has_valid):
     """Return the user's callbacks as a list.
 
     Raises
@@ -344,6 +344,8 @@ def check_callbacks(callbacks):
     TypeError
         If one is no skorch callback, or one that scores predictions, which skorch can
         only do for its own data sets.
+    ValueError
+        If one watches the loss of a validation part, and there is none.
     """
     callbacks = list(callbacks or ())
     for item in callbacks:
@@ -359,6 +361,13 @@ def check_callbacks(callbacks):
                 f"callbacks must not hold {kind.__name__}, since skorch cannot score "
                 "capsule lengths; read net.history[-1] in a callback of your own: it "
                 "has the loss and the accuracy of training and validation."
+            )
+        monitor = getattr(callback, "monitor", None)
+        if not has_valid and isinstance(monitor, str) and monitor.startswith("valid"):
+            raise ValueError(
+                f"callbacks holds {kind.__name__}(monitor={monitor!r}), and without "
+                "early_stopping=True nothing is held out; set it, or monitor "
+                f"{monitor.replace('valid', 'train', 1)!r}."
             )
     return callbacks
 
