@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from skcaps.estimators._fitted import FittedNetwork
-from skcaps.estimators._inputs import ImageLayout
 from skcaps.estimators._labels import KINDS
+from skcaps.estimators._layout import ImageLayout
 from skcaps.estimators._machine import Machine, resolve_device
 from skcaps.estimators._warnings import warn
 from skcaps.nn import CapsuleNetwork
@@ -36,7 +36,7 @@ def get_state(state: dict) -> dict:
     kept["_description"] = {
         "architecture": architecture,
         "image_shape": fitted.layout.shape,
-        "channels_last": fitted.layout.channels_last,
+        "axes": fitted.layout.axes,
         "input_range": fitted.input_range,
         "labels": next(
             name for name, kind in KINDS.items() if isinstance(fitted.labels, kind)
@@ -67,14 +67,12 @@ def set_state(state: dict, build: Callable[..., CapsuleNetwork]) -> dict:
         )
     plain = restored.pop("_description")
     machine = _machine_here(state["device"], plain["precision"], state["compile"])
-    with torch.random.fork_rng(devices=[]):
-        network = build(**plain["architecture"]).to(machine.dtype)
-    _fill(network, weights)
+    network = _rebuild(build, plain["architecture"], machine.dtype, weights)
     machine.place(network.eval())
     restored["_fitted"] = FittedNetwork(
         network,
         plain["architecture"],
-        ImageLayout(tuple(plain["image_shape"]), plain["channels_last"]),
+        ImageLayout(tuple(plain["image_shape"]), tuple(plain["axes"])),
         plain["input_range"],
         KINDS[plain["labels"]](plain["classes"]),
         machine,
@@ -85,20 +83,56 @@ def set_state(state: dict, build: Callable[..., CapsuleNetwork]) -> dict:
     return restored
 
 
-def _fill(network: CapsuleNetwork, weights: dict[str, Any]) -> None:
+def _rebuild(
+    build: Callable[..., CapsuleNetwork],
+    architecture: dict[str, Any],
+    dtype: torch.dtype,
+    weights: dict[str, Any],
+) -> CapsuleNetwork:
+    """Build a network and give it its values, without drawing others first."""
     tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
-    if differ := network.state_dict().keys() ^ tensors.keys():
+    if isinstance(architecture["stem"], torch.nn.Module):
+        # It has values of its own, and is run to find out what it returns.
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            network = build(**architecture).to(dtype)
+        _check_weights(network, tensors)
+    else:
+        # Without values a network of any size costs nothing.
+        with torch.device("meta"):
+            network = build(**architecture).to(dtype)
+        _check_weights(network, tensors)
+        network.to_empty(device="cpu")
+    # Copied, since the network has its own order of axes in memory.
+    network.load_state_dict(tensors)
+    return network
+
+
+def _check_weights(network: CapsuleNetwork, tensors: dict[str, torch.Tensor]) -> None:
+    expected = {name: _describe(t) for name, t in network.state_dict().items()}
+    found = {name: _describe(tensor) for name, tensor in tensors.items()}
+    if differ := expected.keys() ^ found.keys():
         raise ValueError(
             f"The weights {sorted(differ)} do not fit this version of skcaps, so an "
             "older or a newer one has kept them; load them there, or fit again."
         )
-    network.load_state_dict(tensors)
+    for name, (shape, dtype) in expected.items():
+        if found[name] != (shape, dtype):
+            raise ValueError(
+                f"The weights {name} must have the shape {shape} and the type {dtype}, "
+                f"got {found[name][0]} and {found[name][1]}; fit again."
+            )
+
+
+def _describe(tensor: torch.Tensor) -> tuple[tuple[int, ...], torch.dtype]:
+    return tuple(tensor.shape), tensor.dtype
 
 
 def _machine_here(device, precision, compiled) -> Machine:
     try:
         found = resolve_device(device)
-    except ValueError:
+        # Torch knows devices that it is not built for, or that hold no values.
+        torch.empty(0, device=found).cpu()
+    except (AssertionError, ImportError, RuntimeError, ValueError):
         warn(f"device={device!r} is not here; the classifier runs on the CPU.")
         found = torch.device("cpu")
     return Machine(device, found, precision, compiled)
