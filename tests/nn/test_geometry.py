@@ -123,12 +123,13 @@ def test_axes_are_independent(rule, height, width):
 @each_rule
 def test_kernel_covers_a_share_of_its_map(rule):
     for side in SIDES:
-        # The first one takes what the strides would leave; the depthwise convolution
-        # covers its map on purpose.
+        # The depthwise convolution covers its map on purpose.
         last = -1 if rule is efficient_capsnet_geometry else None
-        later = list(_with_maps(side, _free_axis(rule, side)))[1:last]
+        first, *later = list(_with_maps(side, _free_axis(rule, side)))[:last]
+        # The first one grows by what strides would leave, and later maps are smaller.
+        assert first[1] <= 2 * math.ceil(side / SHARES[rule])
         for read, kernel, _, _ in later:
-            assert kernel <= math.ceil(read / SHARES[rule])
+            assert kernel <= math.ceil(read / SHARES[rule]) + 1
 
 
 @each_rule
@@ -156,18 +157,27 @@ def test_efficient_maps_stay_small():
         *convs, last = _axis(efficient_capsnet_geometry, side)
         assert convs[0][2] <= 88
         assert convs[-1][2] <= 9
-        assert last == (convs[-1][2], 1, 1) or side in PUBLISHED
+        assert last == (convs[-1][2], 1, 1) or side == 36
         assert last[2] == 1
 
 
-@pytest.mark.parametrize("kernel_size", [1, 2, 3, 5, 9, 15])
+@pytest.mark.parametrize("kernel_size", range(1, 16))
 @pytest.mark.parametrize("rule", [capsnet_geometry, primary_geometry])
 def test_kernel_size(rule, kernel_size):
     for side in SIDES:
-        steps = _axis(rule, side, kernel_size=kernel_size)
+        steps = _free_axis(rule, side, kernel_size=kernel_size)
         _check_layers(side, steps)
-        for read, kernel, stride, _ in _with_maps(side, steps):
-            assert kernel == min(max(kernel_size, stride), math.ceil(read / 2))
+        assert len(_seen(steps)) == side
+        kernel, stride, _ = steps[0]
+        asked = min(max(kernel_size, stride), math.ceil(side / 2))
+        assert stride <= kernel <= 2 * asked
+        for read, kernel, stride, _ in list(_with_maps(side, steps))[1:]:
+            asked = min(max(kernel_size, stride), math.ceil(read / 2))
+            assert abs(kernel - asked) <= 1
+
+
+def test_only_kernels_of_nine_have_published_sizes():
+    assert _axis(capsnet_geometry, 28, kernel_size=7) == [(8, 1, 21), (7, 2, 8)]
 
 
 @pytest.mark.parametrize("n_convolutions", [1, 2, 3, 5, 6])
@@ -176,6 +186,7 @@ def test_n_convolutions(n_convolutions):
         steps = _axis(efficient_capsnet_geometry, side, n_convolutions=n_convolutions)
         assert len(steps) == n_convolutions + 1
         _check_layers(side, steps)
+        assert len(_seen(steps)) == side
         assert steps[-2][2] <= 9
         assert steps[-1] == (steps[-2][2], 1, 1)
 
@@ -188,11 +199,21 @@ def test_n_convolutions(n_convolutions):
     [
         (28, [(9, 1, 20), (9, 2, 6)]),
         (36, [(9, 1, 28), (9, 2, 10)]),
-        (24, [(9, 1, 16), (8, 2, 5)]),
-        (41, [(9, 2, 17), (9, 2, 5)]),
-        (224, [(9, 7, 31), (9, 2, 12)]),
+        (40, [(9, 1, 32), (9, 2, 12)]),
         (1, [(1, 1, 1), (1, 1, 1)]),
         (2, [(1, 1, 2), (1, 1, 2)]),
+        (8, [(4, 1, 5), (3, 2, 2)]),
+        (20, [(9, 1, 12), (6, 2, 4)]),
+        (24, [(9, 1, 16), (8, 2, 5)]),
+        (41, [(9, 2, 17), (9, 2, 5)]),
+        # The first kernel takes what 9 and the strides would leave, ...
+        (13, [(8, 1, 6), (4, 2, 2)]),
+        (32, [(10, 1, 23), (9, 2, 8)]),
+        (64, [(12, 2, 27), (9, 2, 10)]),
+        (224, [(14, 7, 31), (9, 2, 12)]),
+        # ... unless it would more than double.
+        (188, [(8, 6, 31), (9, 2, 12)]),
+        (200, [(14, 6, 32), (10, 2, 12)]),
     ],
 )
 def test_capsnet_layers(side, expected):
@@ -200,8 +221,9 @@ def test_capsnet_layers(side, expected):
 
 
 @pytest.mark.parametrize("side", range(25, 41))
-def test_capsnet_is_the_papers_from_25_to_40(side):
-    assert [step[:2] for step in _axis(capsnet_geometry, side)] == [(9, 1), (9, 2)]
+def test_capsnet_is_the_papers_but_for_a_pixel_from_25_to_40(side):
+    first = 9 if side % 2 or side in PUBLISHED[capsnet_geometry] else 10
+    assert [step[:2] for step in _axis(capsnet_geometry, side)] == [(first, 1), (9, 2)]
 
 
 @pytest.mark.parametrize(
@@ -209,9 +231,18 @@ def test_capsnet_is_the_papers_from_25_to_40(side):
     [
         (28, [(5, 1, 24), (3, 1, 22), (3, 1, 20), (3, 2, 9), (9, 1, 1)]),
         (36, [(5, 1, 32), (3, 1, 30), (3, 2, 14), (3, 2, 6), (5, 2, 1)]),
+        (40, [(5, 1, 36), (3, 1, 34), (3, 2, 16), (3, 2, 7), (7, 1, 1)]),
         (48, [(7, 2, 21), (3, 1, 19), (3, 1, 17), (3, 2, 8), (8, 1, 1)]),
         (1, [(1, 1, 1)] * 5),
         (2, [(1, 1, 2)] * 4 + [(2, 1, 1)]),
+        (8, [(3, 1, 6), (2, 1, 5), (2, 1, 4), (2, 2, 2), (2, 1, 1)]),
+        (25, [(5, 1, 21), (3, 1, 19), (3, 1, 17), (3, 2, 8), (8, 1, 1)]),
+        # The first kernel takes what 5 and the strides would leave, ...
+        (20, [(6, 1, 15), (3, 1, 13), (3, 1, 11), (3, 2, 5), (5, 1, 1)]),
+        (32, [(8, 1, 25), (3, 1, 23), (3, 2, 11), (3, 2, 5), (5, 1, 1)]),
+        # ... unless it would more than double.
+        (96, [(4, 2, 47), (3, 2, 23), (3, 2, 11), (3, 2, 5), (5, 1, 1)]),
+        (200, [(8, 4, 49), (3, 2, 24), (4, 2, 11), (3, 2, 5), (5, 1, 1)]),
     ],
 )
 def test_efficient_layers(side, expected):
