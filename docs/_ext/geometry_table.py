@@ -6,7 +6,7 @@ from docutils.parsers.rst import Directive
 from skcaps.nn import capsnet_geometry, efficient_capsnet_geometry
 
 GEOMETRIES = {"capsnet": capsnet_geometry, "efficient": efficient_capsnet_geometry}
-SIZES = [1, 2, 4, 8, 16, 28, 32, 36, 48, 64, 96, 128, 224, 256]
+SIZES = [1, 2, 4, 8, 16, 28, 32, 36, 40, 48, 64, 96, 128, 224, 256]
 
 
 def describe(layer):
