@@ -15,9 +15,10 @@ MAY_IMPORT = {
     "_kernels": {"_kernels"},
     "functional": {"functional"},
     "nn": {"_kernels", "functional", "nn"},
-    "estimators": NETWORKS,
+    "_replacing": {"_replacing"},
+    "estimators": NETWORKS | {"_replacing"},
     "inspection": NETWORKS | {"inspection"},
-    "persistence": NETWORKS | {"persistence"},
+    "persistence": NETWORKS | {"_replacing", "persistence"},
     "testing": NETWORKS | {"testing"},
     "datasets": {"datasets"},
 }

@@ -12,6 +12,7 @@ import torch
 
 from skcaps.estimators import _inputs
 from skcaps.estimators._callbacks import EpochTasks, fit_task
+from skcaps.estimators._checkpoint import Checkpoint, find_key
 from skcaps.estimators._convergence import (
     FEW_IMAGES,
     check_output,
@@ -36,7 +37,7 @@ from skcaps.estimators._objective import (
     find_reconstruction_weight,
 )
 from skcaps.estimators._range import input_range, warn_of_drift, warn_of_outliers
-from skcaps.estimators._training import build_net
+from skcaps.estimators._training import KeepState, build_net
 from skcaps.estimators._weights import find_weights
 from skcaps.nn import calibrate
 
@@ -195,12 +196,21 @@ def _check_same_network(estimator, fitted: FittedNetwork) -> None:
 
 
 def _train_by_schedule(estimator, dataset, tasks) -> None:
-    valid = None
+    checkpoint = None
+    if estimator.checkpoint is not None:
+        key = find_key(estimator.get_params(deep=False), dataset)
+        checkpoint = Checkpoint(estimator.checkpoint, key)
+        seed = checkpoint.find_seed(estimator._fitted.seed)
+        estimator._fitted = replace(estimator._fitted, seed=seed)
+    valid, seed = None, estimator._fitted.seed
     if estimator.early_stopping:
-        seed = estimator._fitted.seed
         dataset, valid = dataset.split(estimator.validation_fraction, seed)
-    estimator.net_ = _net(estimator, dataset, valid, tasks)
-    _train(estimator, dataset, estimator.max_epochs)
+    kept = None if checkpoint is None else KeepState(checkpoint, seed)
+    estimator.net_ = _net(estimator, dataset, valid, tasks, kept)
+    n_before = 0 if checkpoint is None else checkpoint.n_epochs
+    _train(estimator, dataset, estimator.max_epochs - n_before)
+    if checkpoint is not None:
+        checkpoint.remove()
 
 
 def _train_one_pass(estimator, dataset) -> None:
@@ -225,7 +235,7 @@ def _train(estimator, dataset, epochs) -> None:
         estimator.loss_curve_ = [row["train_loss"] for row in estimator.history_]
 
 
-def _net(estimator, dataset, valid, tasks):
+def _net(estimator, dataset, valid, tasks, kept=None):
     fitted = estimator._fitted
     machine = fitted.machine
     warn_without_bfloat16(machine.device, machine.precision)
@@ -256,6 +266,7 @@ def _net(estimator, dataset, valid, tasks):
         n_images=len(dataset),
         valid=valid,
         tasks=tasks,
+        kept=kept,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import ClassVar
@@ -100,6 +101,11 @@ class CapsuleEstimator(BaseEstimator):
         Start `fit` from the weights of the last one.
     callbacks : list of skorch callbacks
         Passed to skorch. One that sets ``net.stop_training = True`` ends the training.
+    checkpoint : str, path-like or None
+        A file in which `fit` keeps its state after every epoch. Where it is there,
+        `fit` goes on from it, to the same weights as without the break; it is removed
+        at the end. Parameters and data have to be the same, but for `callbacks`,
+        `device`, `compile` and `verbose`.
     random_state : int, RandomState, Generator or None
         Seeds weights and batches. No global random state is read or changed.
     verbose : int
@@ -169,6 +175,7 @@ class CapsuleEstimator(BaseEstimator):
     class_weight: str | dict | list | None = None
     warm_start: bool = False
     callbacks: Sequence | None = None
+    checkpoint: str | os.PathLike | None = None
     random_state: int | np.random.RandomState | np.random.Generator | None = None
     verbose: int = 0
     device: str | torch.device = "auto"
@@ -203,6 +210,7 @@ class CapsuleEstimator(BaseEstimator):
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
         "warm_start": ["boolean"],
         "callbacks": [list, tuple, None],
+        "checkpoint": [str, os.PathLike, None],
         "random_state": ["random_state", np.random.Generator],
         "verbose": ["verbose"],
         "device": [str, torch.device],

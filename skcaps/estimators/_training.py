@@ -258,10 +258,41 @@ class StopWhenFlat(EarlyStopping):
             self.best_weights_ = copy.deepcopy(net.module_.state_dict())
         super().on_epoch_end(net, **kwargs)
 
+    def state_dict(self):
+        """Return what decides when to stop, and the best weights."""
+        return {
+            "misses_": self.misses_,
+            "dynamic_threshold_": float(self.dynamic_threshold_),
+            "best_epoch_": int(self.best_epoch_),
+            "lowest_": float(self.lowest_),
+            "best_weights_": self.best_weights_,
+        }
+
+    def load_state_dict(self, state):
+        """Undo `state_dict`."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
     def on_train_end(self, net, **kwargs):
         """Load the best weights, if there are any."""
         if self.best_weights_ is not None:
             net.module_.load_state_dict(self.best_weights_)
+
+
+class KeepState(Callback):
+    """Keep the state of a training in a file; it comes after all that have one."""
+
+    def __init__(self, checkpoint, seed):
+        self.checkpoint = checkpoint
+        self.seed = seed
+
+    def on_train_begin(self, net, **kwargs):
+        """Go on where the training was killed."""
+        self.checkpoint.restore(net)
+
+    def on_epoch_end(self, net, **kwargs):
+        """Replace the file."""
+        self.checkpoint.keep(net, self.seed)
 
 
 class EpochReport(Callback):
@@ -284,7 +315,16 @@ class EpochReport(Callback):
 
 
 def build_net(
-    network, objective, params, *, device, batch_size, n_images, valid, tasks
+    network,
+    objective,
+    params,
+    *,
+    device,
+    batch_size,
+    n_images,
+    valid,
+    tasks,
+    kept=None,
 ):
     """Make the skorch net that trains a network as an estimator's parameters say.
 
@@ -303,6 +343,8 @@ def build_net(
         The held-out part.
     tasks : EpochTasks or None
         None where no schedule can be followed, in `partial_fit`.
+    kept : KeepState or None
+        Where the state is kept after every epoch.
 
     Returns
     -------
@@ -316,7 +358,7 @@ def build_net(
         n_batches = math.ceil(n_images / batch_size)
         callbacks += [_decay(params, n_batches), EpochReport(tasks)]
         callbacks += _stopping(params, valid)
-    callbacks += [FiniteWeights(advice)]
+    callbacks += [FiniteWeights(advice), *([] if kept is None else [kept])]
     net = CapsuleNet(
         network,
         objective,

@@ -10,9 +10,9 @@ from typing import Any
 from sklearn.utils.validation import check_is_fitted
 
 from skcaps import estimators
+from skcaps._replacing import replace_file
 from skcaps.persistence._checks import check_state
 from skcaps.persistence._container import pack, unpack
-from skcaps.persistence._replacing import replace_file
 from skcaps.persistence._values import HELP, decode, encode
 
 CLASSES: dict[str, Any] = {

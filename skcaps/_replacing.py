@@ -42,7 +42,7 @@ def replace_file(path: Path, data: bytes) -> None:
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from skcaps.persistence._replacing import replace_file
+    >>> from skcaps._replacing import replace_file
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     replace_file(Path(folder) / "file", b"data")
     ...     [path.name for path in Path(folder).iterdir()]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from skcaps._replacing import replace_file
 from skcaps.persistence import save
-from skcaps.persistence._replacing import replace_file
 
 posix = pytest.mark.skipif(os.name != "posix", reason="this is so on POSIX")
 
@@ -176,7 +176,7 @@ def test_folder_is_written_to_the_disk_after_the_file(path, monkeypatch):
 STALLED = """
 import os, sys, time
 from pathlib import Path
-from skcaps.persistence._replacing import replace_file
+from skcaps._replacing import replace_file
 
 def stall(descriptor):
     print("writing", flush=True)
@@ -253,7 +253,7 @@ def test_calls_at_the_same_time_do_not_mix(path):
 @posix
 def test_part_that_was_taken_for_abandoned(path, monkeypatch):
     """It is made anew; only then is it written."""
-    from skcaps.persistence import _replacing
+    from skcaps import _replacing
 
     lock, taken = _replacing._lock, []
 
