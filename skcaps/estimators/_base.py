@@ -31,7 +31,9 @@ class BaseCapsuleClassifier(
     _build_network: Callable[..., CapsuleNetwork]
 
     @with_callbacks
-    def fit(self, X, y, sample_weight=None, **unknown):
+    def fit(
+        self, X, y, sample_weight=None, *, sources=None, source_target=None, **unknown
+    ):
         """Train the network.
 
         Parameters
@@ -44,6 +46,12 @@ class BaseCapsuleClassifier(
             belong to several classes.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples, at least one positive.
+        sources : array-like of shape (n_samples, n_sources, ...), default=None
+            For an indicator `y`: the images that lie over each other in each one of
+            `X`, such as `make_multimnist` returns them. The decoder then aims at each
+            source, as in the papers, instead of at their clipped sum.
+        source_target : array-like of shape (n_samples, n_sources), default=None
+            The classes of the sources, columns of `y`.
         **unknown : object
             Refused: everything else is a parameter of the classifier.
 
@@ -68,10 +76,19 @@ class BaseCapsuleClassifier(
         """
         self._refuse(unknown)
         self._validate_params()
-        _fitting.fit(self, X, y, sample_weight)
+        _fitting.fit(self, X, y, sample_weight, (sources, source_target))
         return self
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(
+        self,
+        X,
+        y,
+        classes=None,
+        sample_weight=None,
+        *,
+        sources=None,
+        source_target=None,
+    ):
         """Train for one pass over the given samples, at a constant learning rate.
 
         Parameters
@@ -85,6 +102,11 @@ class BaseCapsuleClassifier(
             All labels that will ever come; needed in the first call.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples.
+        sources : array-like of shape (n_samples, n_sources, ...), default=None
+            For an indicator `y`: the images that lie over each other in each one of
+            `X`, as in `fit`.
+        source_target : array-like of shape (n_samples, n_sources), default=None
+            The classes of the sources, columns of `y`.
 
         Returns
         -------
@@ -98,7 +120,8 @@ class BaseCapsuleClassifier(
             `early_stopping` is set, or for what `fit` raises it.
         """
         self._validate_params()
-        _fitting.partial_fit(self, X, y, classes, sample_weight)
+        sources = (sources, source_target)
+        _fitting.partial_fit(self, X, y, classes, sample_weight, sources)
         return self
 
     def lengths(self, X):

@@ -120,7 +120,12 @@ def find_key(params: dict, dataset) -> str:
         if name not in _NO_MATTER
     }
     digest = hashlib.sha256(json.dumps(chosen).encode())
-    for values in (dataset.rows, dataset.encoded, dataset.sample_weight):
+    for values in (
+        dataset.rows,
+        dataset.encoded,
+        dataset.sample_weight,
+        dataset.sources,
+    ):
         for start in range(0, 0 if values is None else len(values), _ROWS_AT_A_TIME):
             part = values[start : start + _ROWS_AT_A_TIME]
             digest.update(np.ascontiguousarray(torch.as_tensor(part).cpu()).tobytes())

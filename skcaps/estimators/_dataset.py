@@ -41,6 +41,8 @@ class ImageDataset(torch.utils.data.Dataset):
     labels : Labels
     machine : Machine
         Where batches are made, and the dtype of images, targets and weights.
+    sources : ndarray of shape (n_samples, n_sources, n_features), optional
+        As from `find_sources`.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class ImageDataset(torch.utils.data.Dataset):
         input_range: tuple[float, float],
         labels: Labels,
         machine: Machine,
+        sources: np.ndarray | None = None,
     ):
         device, dtype = machine.device, machine.dtype
         self.rows = _inputs.move(rows, device) if fits_on(device, rows) else rows
@@ -62,6 +65,7 @@ class ImageDataset(torch.utils.data.Dataset):
             if sample_weight is None
             else torch.tensor(sample_weight, dtype=dtype, device=device)
         )
+        self.sources = sources
         self.layout = layout
         self.input_range = input_range
         self.labels = labels
@@ -134,12 +138,22 @@ class ImageDataset(torch.utils.data.Dataset):
         """Make a batch of the samples at some positions, a tensor on the CPU."""
         indices = self.indices[positions]
         there = self._send(indices)
-        unit = to_unit(self._take(indices, there), self.input_range)
-        images = self.layout.to_images(unit.to(self.dtype))
+        images = self._to_images(self._take(indices, there))
         targets = self.labels.to_rows(self.targets[there], self.dtype)
         weights = None if self.sample_weight is None else self.sample_weight[there]
         marks = self.labels.mark(self.encoded[indices])
-        return Batch(images, targets, weights, tuple(map(self._send, marks)))
+        marks = tuple(map(self._send, marks))
+        return Batch(images, targets, weights, marks, self._take_sources(indices))
+
+    def _to_images(self, rows) -> torch.Tensor:
+        unit = to_unit(rows, self.input_range)
+        return self.layout.to_images(unit.to(self.dtype))
+
+    def _take_sources(self, indices) -> torch.Tensor | None:
+        if self.sources is None:
+            return None
+        rows = _inputs.as_tensor(self.sources[indices.numpy()]).flatten(0, 1)
+        return self._to_images(self._send(rows))
 
     def _take(self, indices, there) -> torch.Tensor:
         if isinstance(self.rows, torch.Tensor):

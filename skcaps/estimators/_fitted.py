@@ -125,7 +125,7 @@ class FittedNetwork:
             encoded = self.labels.decide(class_lengths(poses))
         targets = self.labels.to_rows(encoded, poses.dtype)
         marks = self.labels.mark(encoded)
-        return self.labels.decode(self.network, poses, targets, marks).clamp(max=1)
+        return self.labels.decode(self.network, poses, targets, marks)
 
 
 def class_lengths(poses: Tensor) -> Tensor:

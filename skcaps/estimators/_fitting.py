@@ -37,6 +37,7 @@ from skcaps.estimators._objective import (
     find_reconstruction_weight,
 )
 from skcaps.estimators._range import input_range, warn_of_drift, warn_of_outliers
+from skcaps.estimators._sources import find_sources
 from skcaps.estimators._training import KeepState, build_net
 from skcaps.estimators._weights import find_weights
 from skcaps.nn import calibrate
@@ -45,13 +46,13 @@ from skcaps.nn import calibrate
 _CALIBRATION_IMAGES = 64
 
 
-def fit(estimator, X, y, sample_weight) -> None:
+def fit(estimator, X, y, sample_weight, sources) -> None:
     """Train an estimator for all its epochs."""
     with _kept_if_failing(estimator), torch.inference_mode(False):
         if estimator.warm_start and is_fitted(estimator):
-            dataset = _continue_with(estimator, X, y, sample_weight)
+            dataset = _continue_with(estimator, X, y, sample_weight, sources)
         else:
-            dataset = _start_with(estimator, X, y, sample_weight)
+            dataset = _start_with(estimator, X, y, sample_weight, sources)
         with (
             _random_state(estimator._fitted),
             fit_task(estimator, estimator.max_epochs) as context,
@@ -63,7 +64,7 @@ def fit(estimator, X, y, sample_weight) -> None:
     warn_of_fault(fault, estimator.learning_rate)
 
 
-def partial_fit(estimator, X, y, classes, sample_weight) -> None:
+def partial_fit(estimator, X, y, classes, sample_weight, sources) -> None:
     """Train an estimator for one pass."""
     if estimator.early_stopping:
         raise ValueError(
@@ -77,13 +78,23 @@ def partial_fit(estimator, X, y, classes, sample_weight) -> None:
     classes = _check_classes(estimator, classes)
     with _kept_if_failing(estimator), torch.inference_mode(False):
         if is_fitted(estimator):
-            dataset = _continue_with(estimator, X, y, sample_weight)
+            dataset = _continue_with(estimator, X, y, sample_weight, sources)
         else:
-            dataset = _start_with(estimator, X, y, sample_weight, classes)
+            dataset = _start_with(estimator, X, y, sample_weight, sources, classes)
         with _random_state(estimator._fitted):
             _train_one_pass(estimator, dataset)
             batch = dataset.sample(FEW_IMAGES)
             check_output(estimator.network_, batch, estimator.learning_rate)
+
+
+def _find_sources(estimator, sources, rows, encoded, labels):
+    found = find_sources(sources, rows, encoded, labels)
+    if found is not None and estimator.augmentation is not None:
+        raise ValueError(
+            "augmentation would change the images and leave the sources as they are; "
+            "set augmentation=None, or change both before fit."
+        )
+    return found
 
 
 def is_fitted(estimator) -> bool:
@@ -101,7 +112,7 @@ def describe_architecture(estimator) -> dict:
     return chosen
 
 
-def _start_with(estimator, X, y, sample_weight, classes=None) -> ImageDataset:
+def _start_with(estimator, X, y, sample_weight, sources, classes=None) -> ImageDataset:
     """Check the first data, decide all that depends on them, build the network."""
     params = estimator.get_params(deep=False)
     machine = Machine.find(params)
@@ -111,14 +122,16 @@ def _start_with(estimator, X, y, sample_weight, classes=None) -> ImageDataset:
     weights = find_weights(sample_weight, estimator.class_weight, rows, y)
     bounds = input_range(rows, weights)
     warn_of_outliers(rows, bounds)
+    encoded = labels.encode(y)
     dataset = ImageDataset(
         rows,
-        labels.encode(y),
+        encoded,
         weights,
         layout=layout,
         input_range=bounds,
         labels=labels,
         machine=machine,
+        sources=_find_sources(estimator, sources, rows, encoded, labels),
     )
     architecture = {
         **describe_architecture(estimator),
@@ -150,7 +163,7 @@ def _start_with(estimator, X, y, sample_weight, classes=None) -> ImageDataset:
     return dataset
 
 
-def _continue_with(estimator, X, y, sample_weight) -> ImageDataset:
+def _continue_with(estimator, X, y, sample_weight, sources) -> ImageDataset:
     """Check later data and parameters against what the first decided."""
     fitted = estimator._fitted
     _check_same_network(estimator, fitted)
@@ -175,6 +188,7 @@ def _continue_with(estimator, X, y, sample_weight) -> ImageDataset:
         input_range=fitted.input_range,
         labels=fitted.labels,
         machine=machine,
+        sources=_find_sources(estimator, sources, rows, encoded, fitted.labels),
     )
 
 

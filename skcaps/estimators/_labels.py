@@ -187,14 +187,20 @@ class MultiLabel(Labels):
     def decode(self, network, poses, targets, marks):
         """Decode every true class by itself and add the images of a sample.
 
-        So that one digit of two that overlap can later be decoded alone. An image
-        without labels is zero.
+        So that one digit of two that overlap can later be decoded alone. The sum is
+        clipped at 1, as the images are; an image without labels is zero.
         """
+        parts = self.decode_parts(network, poses, marks)
+        whole = parts.new_zeros((len(poses), *parts.shape[1:]))
+        whole = whole.index_add(0, marks[0], parts)
+        # The gradient passes, so that a sum that is too large becomes smaller.
+        return whole + (whole.clamp(max=1) - whole).detach()
+
+    def decode_parts(self, network, poses, marks):
+        """Decode every true class by itself, (marks, channels, height, width)."""
         samples, labels = marks
         alone = to_one_hot(labels, poses.shape[1])
-        parts = network.reconstruct(mask_by_label(poses[samples], alone))
-        whole = parts.new_zeros((len(poses), *parts.shape[1:]))
-        return whole.index_add(0, samples, parts)
+        return network.reconstruct(mask_by_label(poses[samples], alone))
 
     def decide(self, found):
         return found > 0.5

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from skcaps.estimators._labels import Labels
+from skcaps.estimators._labels import Labels, MultiLabel
 from skcaps.functional import (
     LOSSES,
     lengths,
@@ -39,12 +39,15 @@ class Batch(NamedTuple):
     sample_weight : Tensor of shape (batch,) or None
     marks : tuple of Tensor
         As from `Labels.mark`.
+    sources : Tensor of shape (marks, channels, height, width) or None
+        What lies over each other in the images, in the order of the marks.
     """
 
     images: Tensor
     targets: Tensor
     sample_weight: Tensor | None
     marks: tuple[Tensor, ...]
+    sources: Tensor | None = None
 
 
 class Settings(NamedTuple):
@@ -82,7 +85,7 @@ class Objective(nn.Module):
         labels, loss_name, reconstruction_weight, weight_scale, in_bfloat16 = (
             self.settings
         )
-        images, targets, sample_weight, marks = batch
+        images, targets, sample_weight, *_ = batch
         if sample_weight is not None:
             loss_weight = sample_weight * weight_scale
         else:
@@ -92,9 +95,10 @@ class Objective(nn.Module):
             found = lengths(poses)
             loss = LOSSES[loss_name](found, targets, loss_weight)
             if network.decoder is not None and reconstruction_weight:
-                decoded = labels.decode(network, poses, targets, marks)
-                decoded = decoded.to(images.dtype)
-                error = reconstruction_loss(decoded, images, loss_weight)
+                decoded, wanted = _decode(labels, network, poses, batch)
+                error = reconstruction_loss(
+                    decoded.to(images.dtype), wanted, loss_weight
+                )
                 loss = loss + reconstruction_weight * error
         return loss, found
 
@@ -102,3 +106,15 @@ class Objective(nn.Module):
         """Return the share of samples whose label, or whole set of labels, is found."""
         right = self.settings.labels.is_right(found, batch.targets)
         return right.float().mean()
+
+
+def _decode(
+    labels: Labels, network: CapsuleNetwork, poses: Tensor, batch: Batch
+) -> tuple[Tensor, Tensor]:
+    """Return the decoded images of a batch, and what they should be."""
+    if batch.sources is None or not isinstance(labels, MultiLabel):
+        decoded = labels.decode(network, poses, batch.targets, batch.marks)
+        return decoded, batch.images
+    shape = (len(batch.images), -1)
+    parts = labels.decode_parts(network, poses, batch.marks)
+    return parts.reshape(shape), batch.sources.reshape(shape)
