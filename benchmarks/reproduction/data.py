@@ -84,19 +84,28 @@ def take_of_each_class(data, n_each, seed):
 
 
 def pair_digits(X, y, n_pairs, seed):
-    """Return MultiMNIST pairs in one array; their sources are not kept."""
-    images, targets = zip(*_iter_pairs(X, y, n_pairs, seed), strict=True)
-    return np.concatenate(images), np.concatenate(targets)
+    """Return MultiMNIST pairs in one array, and what `fit` takes of their sources."""
+    images, targets, sources, digits = zip(
+        *_iter_pairs(X, y, n_pairs, seed), strict=True
+    )
+    given = {
+        "sources": np.concatenate(sources),
+        "source_target": np.concatenate(digits),
+    }
+    return np.concatenate(images), np.concatenate(targets), given
 
 
 def iter_test_pairs(profile, data_home):
     """Return the test pairs in batches, for as many as no memory holds."""
     digits = load_test("mnist", profile, data_home)
-    return _iter_pairs(digits.X, digits.y, profile.n_test_pairs, TEST_SEED)
+    for images, targets, *_ in _iter_pairs(
+        digits.X, digits.y, profile.n_test_pairs, TEST_SEED
+    ):
+        yield images, targets
 
 
 def _iter_pairs(X, y, n_pairs, seed):
-    """Return images, and indicators with a column for each of the ten digits.
+    """Return images, indicators with a column for each of the ten digits, sources.
 
     The columns of the batches themselves are those of the digits in `y`, which a few
     images need not all show.
@@ -107,7 +116,7 @@ def _iter_pairs(X, y, n_pairs, seed):
     for batch in batches:
         indicator = np.zeros((len(batch.images), N_DIGITS), dtype=np.uint8)
         np.put_along_axis(indicator, batch.source_target, 1, axis=1)
-        yield batch.images, indicator
+        yield batch.images, indicator, batch.sources, batch.source_target
 
 
 def _affine_test(profile, data_home):

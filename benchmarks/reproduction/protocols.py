@@ -57,12 +57,16 @@ class Run:
             "random_state": self.seed,
         }
 
-    def fit(self, X, y, **more):
-        """Train the cell's classifier; return it and its sizes."""
+    def fit(self, X, y, given=None, **more):
+        """Train the cell's classifier; return it and its sizes.
+
+        A decoder takes what is given of the images that lie over each other.
+        """
         classifier = NETWORKS[self.cell.network](**self.parameters(), **more)
         for callback in more.get("callbacks", ()):
             callback.classifier = classifier
-        classifier.fit(X, y)
+        has_decoder = "decoder" in classifier.get_params()
+        classifier.fit(X, y, **(given or {} if has_decoder else {}))
         return classifier, {
             "n_train": len(y),
             "n_parameters": classifier.n_parameters_,
@@ -105,9 +109,9 @@ def route(run):
 def separate_digits(run):
     """Measure both published errors on two digits over each other."""
     digits = run.training()
-    X, y = data.pair_digits(digits.X, digits.y, run.profile.n_pairs, run.seed)
-    classifier, facts = run.fit(X, y)
-    X, y = data.pair_digits(
+    X, y, given = data.pair_digits(digits.X, digits.y, run.profile.n_pairs, run.seed)
+    classifier, facts = run.fit(X, y, given)
+    X, y, _ = data.pair_digits(
         digits.X_valid, digits.y_valid, len(digits.y_valid), run.seed
     )
     errors = _pair_errors(classifier, X, y)

@@ -60,7 +60,12 @@ def test_each_class_has_the_number_of_labels(profile):
 @pytest.mark.usefixtures("generated")
 def test_pairs_hold_two_classes(profile):
     train = data.load_training("mnist", profile, 0, None)
-    X, y = data.pair_digits(train.X, train.y, 30, 0)
+    X, y, given = data.pair_digits(train.X, train.y, 30, 0)
+    total = given["sources"].sum(axis=1, dtype=int)
+    np.testing.assert_array_equal(X, total.clip(max=255))
+    np.testing.assert_array_equal(
+        np.sort(given["source_target"]), np.nonzero(y)[1].reshape(-1, 2)
+    )
     assert X.shape == (30, 36, 36)
     np.testing.assert_array_equal(y.sum(axis=1), np.full(30, 2))
     batches = list(data.iter_test_pairs(profile, None))
@@ -70,7 +75,7 @@ def test_pairs_hold_two_classes(profile):
 def test_pairs_have_a_column_for_digits_that_are_not_there():
     X, y = digits()
     shown = np.isin(y, [3, 7])
-    _, indicator = data.pair_digits(X[shown], y[shown], 5, 0)
+    _, indicator, _ = data.pair_digits(X[shown], y[shown], 5, 0)
     wanted = np.zeros((5, 10))
     wanted[:, [3, 7]] = 1
     np.testing.assert_array_equal(indicator, wanted)
