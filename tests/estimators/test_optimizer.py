@@ -17,7 +17,7 @@ y = np.arange(20) % 2
 both = np.stack([y, 1 - y], axis=1)
 small = {"conv_channels": 4, "primary_capsules": 2, "max_epochs": 2}
 CapsNetClassifier(**small, early_stopping=True, augmentation="shift").fit(X, y)
-clf = CapsNetClassifier(**small, class_weight="balanced", verbose=1).fit(X, y)
+clf = CapsNetClassifier(**small, class_weight={0: 2}, verbose=1).fit(X, y)
 clf.partial_fit(X, y).reconstruct(X)
 clf = EfficientCapsNetClassifier(max_epochs=1, augmentation="efficient").fit(X, both)
 clf.transform(X)
