@@ -202,7 +202,8 @@ def undisturbed(device: torch.device):
         Where the block computes.
     """
     with ExitStack() as stack:
-        if torch.get_default_device().type != "cpu":
+        # torch 2.4's own function for this fails after set_default_device(None).
+        if torch.empty(0).device.type != "cpu":
             stack.enter_context(torch.device("cpu"))
         for kind in {"cpu", device.type}:
             if torch.is_autocast_enabled(kind):

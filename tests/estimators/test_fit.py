@@ -354,11 +354,9 @@ def test_an_augmentation_may_return_another_type():
 
 
 def test_non_finite_loss():
-    def augment(images):
-        return images * float("nan")
-
-    with pytest.raises(ValueError, match="training loss became nan in epoch 1"):
-        make(augmentation=augment).fit(X, Y)
+    clf = make(learning_rate=1e38, learning_rate_warmup=0, batch_size=16)
+    with pytest.raises(ValueError, match=r"training loss became (nan|inf) in epoch 1"):
+        clf.fit(X, Y)
 
 
 def test_stem_is_not_touched():
