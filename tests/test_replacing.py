@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from skcaps._replacing import replace_file
-from skcaps.persistence import save
 
 posix = pytest.mark.skipif(os.name != "posix", reason="this is so on POSIX")
 
@@ -268,11 +267,3 @@ def test_part_that_was_taken_for_abandoned(path, monkeypatch):
     assert len(taken) == 1
     assert path.read_bytes() == b"data"
     assert names_in(path.parent) == [path.name]
-
-
-@posix
-def test_save_keeps_the_mode(fitted, path):
-    path.touch(0o600)
-    save(fitted, path)
-    assert mode_of(path) == 0o600
-    assert path.stat().st_size > 1000

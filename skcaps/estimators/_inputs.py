@@ -58,7 +58,8 @@ def _rows_of(X, layout: ImageLayout):
     """Flatten images that have to have a layout."""
     rows, sample_shape = _flatten(X)
     shape = rows.shape if sample_shape is None else (len(rows), *sample_shape)
-    is_image = layout.accepts(shape) and shape[1:] != (math.prod(layout.shape),)
+    is_flat = len(shape) == 1 or shape[1:] == (math.prod(layout.shape),)
+    is_image = layout.accepts(shape) and not is_flat
     if is_image and not (sample_shape and layout.accepts(sample_shape)):
         raise ValueError(
             f"X must hold images beside each other, got one image, shape {shape}; pass "

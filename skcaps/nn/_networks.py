@@ -143,8 +143,8 @@ def capsnet(
     conv_channels : int, default=256
         Channels of the first convolution.
     kernel_size : int, default=9
-        Kernel of both convolutions where the image allows it; the first grows by the rows
-        that would be left over.
+        Kernel of both convolutions where the image allows it; the first grows by the
+        rows that would be left over.
     primary_capsules : int, default=32
         Types of primary capsules at each place of the grid.
     primary_dim : int, default=8

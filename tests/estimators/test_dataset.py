@@ -30,8 +30,9 @@ def make(rows=ROWS, weights=WEIGHTS, labels=LABELS):
 
 
 def test_batch():
-    images, targets, weights, marks = make().batch(torch.tensor([3, 1]))
+    images, targets, weights, marks, sources = make().batch(torch.tensor([3, 1]))
     assert marks == ()
+    assert sources is None
     expected = ROWS[[3, 1]].reshape(2, 1, 3, 4) / 255
     assert_close(images, torch.from_numpy(expected))
     assert_close(targets, torch.eye(3, dtype=torch.float64)[[0, 1]])

@@ -50,7 +50,8 @@ def draw_images(rng, n):
         return np.zeros_like(images)
     if kind == 4:
         images.flat[rng.integers(images.size)] = pick(rng, [np.nan, np.inf, 1e9])
-    return images.astype(pick(rng, [np.float16, np.float32, np.float64]))
+    with np.errstate(over="ignore"):
+        return images.astype(pick(rng, [np.float16, np.float32, np.float64]))
 
 
 def draw_labels(rng, n):

@@ -315,3 +315,11 @@ def test_requests_are_refused(tmp_path):
         clf.set_fit_request(sample_weight=True).fit(X, y)
         with pytest.raises(TypeError, match=r"What set_fit_request .* has set cannot"):
             save(clf, tmp_path / "file")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX has such modes")
+def test_save_keeps_the_mode(fitted, path):
+    path.touch(0o600)
+    save(fitted, path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.stat().st_size > 1000
