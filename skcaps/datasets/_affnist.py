@@ -1,15 +1,17 @@
 """affNIST: MNIST's digits under affine maps, from the published MATLAB files."""
 
 import os
+import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from sklearn.utils import Bunch
 
+from skcaps.datasets._bytes import read_all, read_file
 from skcaps.datasets._files import find_home, obtain
+from skcaps.datasets._matlab import read_record
 
 FOLDER = "affnist"
 BASE_URL = "https://www.cs.toronto.edu/~tijmen/affNIST/32x/transformed/"
@@ -19,6 +21,13 @@ FILES = {"test": "test.mat", "validation": "validation.mat"}
 # 10,000 digits of MNIST, 32 times each.
 N_SAMPLES = 320_000
 SIDE = 40
+FIELDS = ("image", "label_int")
+
+# What zipfile raises depends on where an archive is damaged.
+_DAMAGES = (
+    EOFError, LookupError, OSError, OverflowError, RuntimeError, ValueError,
+    struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 DESCRIPTION = (
     "affNIST: MNIST's handwritten digits under random affine maps, 40x40 grey images, "
@@ -152,14 +161,20 @@ def read_affnist(path: Path) -> tuple[np.ndarray, np.ndarray]:
     >>> from skcaps.datasets._affnist import read_affnist
     >>> columns, labels = read_affnist(Path("test.mat.zip"))  # doctest: +SKIP
     """
-    record = _read_record(path)
-    missing = {"image", "label_int"} - set(record.dtype.names or ())
-    if missing or record.size != 1:
+    raw = _unzip(path) if path.suffix == ".zip" else read_file(path, _limit())
+    try:
+        arrays = read_record(raw, "affNISTdata", FIELDS, limit=_limit())
+    except ValueError as error:
         raise ValueError(
-            f"{path} must hold one record affNISTdata with the fields image and "
-            f"label_int, got {record.size} with the fields {record.dtype.names}."
+            f"{path} must be a whole MATLAB file with the record affNISTdata, got: "
+            f"{error}; get it again."
+        ) from error
+    if len(arrays) != len(FIELDS):
+        raise ValueError(
+            f"{path} must hold the fields {' and '.join(FIELDS)} in the record "
+            f"affNISTdata, got {', '.join(arrays) or 'neither'}."
         )
-    columns, labels = record["image"].item(), record["label_int"].item().ravel()
+    columns, labels = arrays["image"], arrays["label_int"].ravel()
     if columns.dtype != np.uint8 or columns.shape != (SIDE * SIDE, labels.size):
         raise ValueError(
             f"{path} must hold images of the type uint8 and the shape "
@@ -181,56 +196,45 @@ def _find_file(
     if path.is_file():
         return path
     archive = path.with_name(f"{name}.zip")
-    return obtain(archive, BASE_URL + archive.name, _check_zip, download_if_missing)
+    return obtain(
+        archive,
+        BASE_URL + archive.name,
+        check=_unzip,
+        limit=_limit(),
+        download_if_missing=download_if_missing,
+    )
 
 
-def _check_zip(path: Path) -> None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            _only_member(path, archive)
-            damaged = archive.testzip()
-    except (EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(
-            f"{path} must be a whole zip archive, got: {error}."
-        ) from error
-    if damaged is not None:
-        raise ValueError(f"{path} must be whole, got {damaged} damaged.")
+def _limit() -> int:
+    """Return how many bytes a file has at most: few beside its images."""
+    return 2 * N_SAMPLES * SIDE**2 + (1 << 16)
 
 
-def _only_member(path: Path, archive: zipfile.ZipFile) -> str:
-    members = [name for name in archive.namelist() if name.endswith(".mat")]
-    if len(members) != 1:
-        raise ValueError(f"{path} must hold one file .mat, got {archive.namelist()}.")
-    return members[0]
-
-
-def _read_record(path: Path) -> np.ndarray:
-    """Read the MATLAB record affNISTdata, which holds everything."""
-    from scipy.io.matlab import MatReadError
-
-    # What SciPy raises depends on where a file is damaged.
-    damages = (
-        EOFError, IndexError, KeyError, MatReadError, MemoryError, NotImplementedError,
-        OSError, OverflowError, TypeError, ValueError, zipfile.BadZipFile, zlib.error,
-    )  # fmt: skip
+def _unzip(path: Path) -> bytearray:
+    """Read the one MATLAB file in an archive, up to its checksum."""
     # Opened out here, because a missing file is no damage.
     with path.open("rb") as file:
         try:
-            return _parse(path, file)
-        except damages as error:
+            with zipfile.ZipFile(file) as archive:
+                member = _find_member(archive)
+                with archive.open(member) as content:
+                    return read_all(path, content.read, _limit())
+        except _DAMAGES as error:
             raise ValueError(
-                f"{path} must be a whole MATLAB file with the record affNISTdata, got "
+                f"{path} must be a whole zip archive of one MATLAB file, got "
                 f"{type(error).__name__}: {error}; get it again."
             ) from error
 
 
-def _parse(path: Path, file: IO[bytes]) -> np.ndarray:
-    from scipy.io import loadmat
-
-    if path.suffix != ".zip":
-        return np.asarray(loadmat(file)["affNISTdata"])
-    with (
-        zipfile.ZipFile(file) as archive,
-        archive.open(_only_member(path, archive)) as member,
-    ):
-        return np.asarray(loadmat(member)["affNISTdata"])
+def _find_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    names = archive.namelist()
+    members = [name for name in names if name.endswith(".mat")]
+    if len(members) != 1:
+        raise ValueError(f"it must hold one file .mat, got {names[:5]}")
+    member = archive.getinfo(members[0])
+    # What other methods ask for to uncompress a file has no limit.
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(
+            f"{member.filename} must be deflated, got the method {member.compress_type}"
+        )
+    return member

@@ -3,23 +3,30 @@
 import gzip
 import math
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+# Read at a time, so that no memory is taken for what does not come.
+_PART = 1 << 20
 
-def decompress(path: Path) -> bytes:
+
+def decompress(path: Path, limit: int) -> bytearray:
     """Read a gzip file.
 
     Parameters
     ----------
     path : pathlib.Path
         The file.
+    limit : int
+        How many bytes the published file has at most, uncompressed. A few bytes can
+        be the compressed form of any number.
 
     Returns
     -------
-    raw : bytes
+    raw : bytearray
         Its uncompressed content.
 
     Raises
@@ -27,7 +34,7 @@ def decompress(path: Path) -> bytes:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not a whole gzip file.
+        If it is not a whole gzip file, or holds more.
 
     Examples
     --------
@@ -37,19 +44,99 @@ def decompress(path: Path) -> bytes:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "numbers.gz")
     ...     size = path.write_bytes(gzip.compress(b"123"))
-    ...     decompress(path)
-    b'123'
+    ...     decompress(path, limit=3)
+    bytearray(b'123')
     """
     try:
-        return gzip.decompress(path.read_bytes())
+        with gzip.open(path) as file:
+            return read_all(path, file.read, limit)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(
             f"{path} must be a whole gzip file, got: {error}; get it again."
         ) from error
 
 
+def read_file(path: Path, limit: int) -> bytearray:
+    """Read a file as it is.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    limit : int
+        How many bytes the published file has at most.
+
+    Returns
+    -------
+    raw : bytearray
+        Its content.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it holds more.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from skcaps.datasets._bytes import read_file
+    >>> read_file(Path("no/such/file"), limit=3)
+    Traceback (most recent call last):
+    FileNotFoundError: ...
+    """
+    with path.open("rb") as file:
+        return read_all(path, file.read, limit)
+
+
+def read_all(path: Path, read: Callable[[int], bytes], limit: int) -> bytearray:
+    """Read an open file to its end, or a bit beyond a limit.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Named where something is wrong.
+    read : callable
+        The method of the file, which returns at most so many bytes.
+    limit : int
+        How many bytes the published file has at most.
+
+    Returns
+    -------
+    raw : bytearray
+        What was read.
+
+    Raises
+    ------
+    ValueError
+        If there are more bytes.
+
+    Examples
+    --------
+    >>> import io
+    >>> from pathlib import Path
+    >>> from skcaps.datasets._bytes import read_all
+    >>> read_all(Path("numbers"), io.BytesIO(b"123").read, limit=3)
+    bytearray(b'123')
+    """
+    raw = bytearray()
+    while len(raw) <= limit and (part := read(_PART)):
+        raw += part
+    if len(raw) > limit:
+        raise ValueError(
+            f"{path} must hold at most {limit} bytes, uncompressed, got more; it is "
+            "not the published file."
+        )
+    return raw
+
+
 def as_array(
-    path: Path, raw: bytes, start: int, dtype: np.dtype[Any], shape: tuple[int, ...]
+    path: Path,
+    raw: bytes | bytearray,
+    start: int,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
 ) -> np.ndarray:
     """Return the values that follow a header.
 
@@ -57,7 +144,7 @@ def as_array(
     ----------
     path : pathlib.Path
         Named where something is wrong.
-    raw : bytes
+    raw : bytes or bytearray
         Header and values.
     start : int
         The length of the header.

@@ -1,9 +1,10 @@
 """Where the files of a data set lie, and how the missing ones come there."""
 
 import os
-import uuid
 from collections.abc import Callable
 from pathlib import Path
+
+from skcaps.datasets._download import download
 
 ENVIRONMENT_VARIABLE = "SKCAPS_DATA"
 
@@ -40,7 +41,12 @@ def find_home(data_home: str | os.PathLike[str] | None) -> Path:
 
 
 def obtain(
-    path: Path, url: str, check: Callable[[Path], object], download_if_missing: bool
+    path: Path,
+    url: str,
+    *,
+    check: Callable[[Path], object],
+    limit: int,
+    download_if_missing: bool,
 ) -> Path:
     """Return the path of a file, which is downloaded first where it is missing.
 
@@ -54,6 +60,8 @@ def obtain(
         Called with the path of the downloaded file, before it gets its name; it
         raises ``ValueError`` where the file is not the right one. A file that is
         there already is not checked, as whoever reads it does that.
+    limit : int
+        How many bytes the published file has at most, uncompressed.
     download_if_missing : bool
         Whether a missing file is downloaded.
 
@@ -75,7 +83,8 @@ def obtain(
     --------
     >>> from pathlib import Path
     >>> from skcaps.datasets._files import obtain
-    >>> obtain(Path("no/such/file.gz"), "", check=print, download_if_missing=False)
+    >>> path = Path("no/such/file.gz")
+    >>> obtain(path, "", check=print, limit=0, download_if_missing=False)
     Traceback (most recent call last):
     FileNotFoundError: no...file.gz does not exist; ...
     """
@@ -87,77 +96,5 @@ def obtain(
             f"the folder {path.parent.name!r} by data_home or by the environment "
             f"variable {ENVIRONMENT_VARIABLE}, or pass download_if_missing=True."
         )
-    download(url, path, check)
+    download(url, path, check, limit)
     return path
-
-
-def download(url: str, path: Path, check: Callable[[Path], object]) -> None:
-    """Download a file so that `path` holds the whole, right file or nothing.
-
-    The bytes go to a temporary name beside `path`, are checked there, and get their
-    name in one step. Two downloads at the same time do not disturb each other.
-
-    Parameters
-    ----------
-    url : str
-        Where the file comes from.
-    path : pathlib.Path
-        Where the file goes. Its folder is made where it is missing.
-    check : callable
-        Called with the path of the temporary file; raises ``ValueError`` where the
-        file is not the right one.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be downloaded or stored.
-    ValueError
-        If it is not the right one.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from skcaps.datasets._files import download
-    >>> download("https://host/numbers.gz", Path("numbers.gz"), print)  # doctest: +SKIP
-    """
-    _make_folder(path.parent)
-    # A name of its own, and not tempfile's, which only the owner may read.
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        _transfer(url, temporary, path)
-        _check_download(url, temporary, check)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(
-            f"{folder} must be a folder that can be written to, as files of the data "
-            f"set are missing there, got: {error}; name another one by data_home."
-        ) from error
-
-
-def _transfer(url: str, temporary: Path, path: Path) -> None:
-    import pooch
-
-    try:
-        pooch.HTTPDownloader(progressbar=True)(url, str(temporary), None)
-    except OSError as error:  # What requests raises is one as well.
-        raise OSError(
-            f"{url} could not be downloaded to {path}: {error}; nothing was stored. "
-            "Try again, or get the file another way and put it there."
-        ) from error
-
-
-def _check_download(url: str, temporary: Path, check: Callable[[Path], object]) -> None:
-    try:
-        check(temporary)
-    except ValueError as error:
-        raise ValueError(
-            f"{url} must give the published file, got another one, and nothing was "
-            f"stored; try again, or get the file another way. Found: {error}"
-        ) from error

@@ -19,13 +19,15 @@ DTYPES: dict[int, np.dtype[Any]] = {
 }
 
 
-def read_idx(path: Path, *, sha256: str | None = None) -> np.ndarray:
+def read_idx(path: Path, *, limit: int, sha256: str | None = None) -> np.ndarray:
     """Read an array from a gzipped IDX file.
 
     Parameters
     ----------
     path : pathlib.Path
         The file.
+    limit : int
+        How many uncompressed bytes the published file has at most.
     sha256 : str, default=None
         The expected SHA-256 of the uncompressed bytes, in hexadecimal. ``None``
         skips this check. The compressed bytes may differ between two copies of
@@ -52,11 +54,11 @@ def read_idx(path: Path, *, sha256: str | None = None) -> np.ndarray:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "numbers-idx2-ubyte.gz")
     ...     size = path.write_bytes(gzip.compress(header + bytes(range(6))))
-    ...     read_idx(path)
+    ...     read_idx(path, limit=100)
     array([[0, 1, 2],
            [3, 4, 5]], dtype=uint8)
     """
-    raw = decompress(path)
+    raw = decompress(path, limit)
     dtype, shape, start = _parse_header(path, raw)
     array = as_array(path, raw, start, dtype, shape)
     if sha256 is not None:
@@ -64,7 +66,9 @@ def read_idx(path: Path, *, sha256: str | None = None) -> np.ndarray:
     return array
 
 
-def _parse_header(path: Path, raw: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+def _parse_header(
+    path: Path, raw: bytearray
+) -> tuple[np.dtype[Any], tuple[int, ...], int]:
     magic = raw[:4]
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES:
         raise ValueError(
@@ -81,7 +85,7 @@ def _parse_header(path: Path, raw: bytes) -> tuple[np.dtype[Any], tuple[int, ...
     return DTYPES[magic[2]], struct.unpack(f">{n_axes}I", raw[4:start]), start
 
 
-def _check_sha256(path: Path, raw: bytes, expected: str) -> None:
+def _check_sha256(path: Path, raw: bytearray, expected: str) -> None:
     found = hashlib.sha256(raw).hexdigest()
     if found != expected:
         raise ValueError(

@@ -19,6 +19,14 @@ BASE_URLS = {
 
 PREFIXES = {"train": "train", "test": "t10k"}
 
+# Of the uncompressed files: a header, and a byte for each pixel or label.
+SIZES = {
+    "train-images-idx3-ubyte.gz": 16 + 60_000 * 28 * 28,
+    "train-labels-idx1-ubyte.gz": 8 + 60_000,
+    "t10k-images-idx3-ubyte.gz": 16 + 10_000 * 28 * 28,
+    "t10k-labels-idx1-ubyte.gz": 8 + 10_000,
+}
+
 # Of the uncompressed bytes, by data set and file.
 SHA256 = {
     "mnist": {
@@ -251,7 +259,14 @@ def _load(
 
 
 def _read(folder: Path, file_name: str, download_if_missing: bool) -> np.ndarray:
-    name = folder.name
-    read = partial(read_idx, sha256=SHA256[name][file_name])
+    name, size = folder.name, SIZES[file_name]
+    read = partial(read_idx, limit=size, sha256=SHA256[name][file_name])
     url = BASE_URLS[name] + file_name
-    return read(obtain(folder / file_name, url, read, download_if_missing))
+    path = obtain(
+        folder / file_name,
+        url,
+        check=read,
+        limit=size,
+        download_if_missing=download_if_missing,
+    )
+    return read(path)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from skcaps.datasets._bytes import as_array, decompress
+from skcaps.datasets._bytes import as_array, decompress, read_file
 
 # The packed type, 0x1E3D4C52, is not among them: no published file has it.
 DTYPES: dict[int, np.dtype[Any]] = {
@@ -23,13 +23,15 @@ MIN_SIZES = 3
 MAX_AXES = 8
 
 
-def read_norb(path: Path) -> np.ndarray:
+def read_norb(path: Path, *, limit: int) -> np.ndarray:
     """Read an array from a file in NORB's binary matrix format.
 
     Parameters
     ----------
     path : pathlib.Path
         The file. It is uncompressed first where its name ends in ``.gz``.
+    limit : int
+        How many uncompressed bytes the published file has at most.
 
     Returns
     -------
@@ -56,16 +58,19 @@ def read_norb(path: Path) -> np.ndarray:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "numbers.mat")
     ...     size = path.write_bytes(header + bytes(range(6)))
-    ...     read_norb(path)
+    ...     read_norb(path, limit=100)
     array([[0, 1, 2],
            [3, 4, 5]], dtype=uint8)
     """
-    raw = decompress(path) if path.suffix == ".gz" else path.read_bytes()
+    read = decompress if path.suffix == ".gz" else read_file
+    raw = read(path, limit)
     dtype, shape, start = _parse_header(path, raw)
     return as_array(path, raw, start, dtype, shape)
 
 
-def _parse_header(path: Path, raw: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+def _parse_header(
+    path: Path, raw: bytearray
+) -> tuple[np.dtype[Any], tuple[int, ...], int]:
     if len(raw) < 8:
         raise ValueError(
             f"{path} must start with a type and a number of axes, 8 bytes, got "

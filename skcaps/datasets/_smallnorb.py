@@ -1,9 +1,11 @@
 """smallNORB: toys photographed from many sides, as pairs of images."""
 
 import hashlib
+import math
 import os
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -22,7 +24,13 @@ PREFIXES = {
 # 5 categories x 5 toys x 9 elevations x 18 azimuths x 6 lightings.
 N_SAMPLES = 24_300
 SHAPES: dict[str, tuple[int, ...]] = {"dat": (2, 96, 96), "cat": (), "info": (4,)}
-DTYPES = {"dat": np.dtype(np.uint8), "cat": np.dtype("i4"), "info": np.dtype("i4")}
+DTYPES: dict[str, np.dtype[Any]] = {
+    "dat": np.dtype(np.uint8),
+    "cat": np.dtype("i4"),
+    "info": np.dtype("i4"),
+}
+# Of a type, a number of axes and the size of each of up to four.
+LONGEST_HEADER = 24
 
 # Of the compressed bytes, as the list of TensorFlow Datasets has them; it has none for
 # the uncompressed ones.
@@ -163,12 +171,18 @@ def _read(
     folder: Path, prefix: str, kind: str, download_if_missing: bool
 ) -> np.ndarray:
     path = folder / f"{prefix}-{kind}.mat"
+    shape = (N_SAMPLES, *SHAPES[kind])
+    limit = LONGEST_HEADER + math.prod(shape) * DTYPES[kind].itemsize
     if not path.is_file():
         name = f"{path.name}.gz"
-        check = partial(_check_sha256, expected=SHA256[name])
-        path = obtain(folder / name, BASE_URL + name, check, download_if_missing)
-    array = read_norb(path)
-    shape = (N_SAMPLES, *SHAPES[kind])
+        path = obtain(
+            folder / name,
+            BASE_URL + name,
+            check=partial(_check_sha256, expected=SHA256[name]),
+            limit=limit,
+            download_if_missing=download_if_missing,
+        )
+    array = read_norb(path, limit=limit)
     if array.shape != shape or array.dtype != DTYPES[kind]:
         raise ValueError(
             f"{path} must hold {DTYPES[kind]} of the shape {shape}, got "

@@ -1,4 +1,5 @@
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -8,20 +9,33 @@ class FileServer(ThreadingHTTPServer):
     """Serves `files`, by name, on the loopback address.
 
     `status` is the status of every answer, and `cut` bytes are missing at the end of
-    each body. A `barrier` holds the answers back until all who share it have asked.
+    each body. `headers` are sent too; what is None there is left out. After the body
+    come the bytes of `more`, one after the other and `pause` seconds apart, until the
+    client has gone. `redirects` say which names are elsewhere. A `barrier` holds the
+    answers back until all who share it have asked.
     """
+
+    # Waited for at the end, so that every connection is closed.
+    daemon_threads = False
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), FileHandler)
         self.files = {}
         self.status = 200
         self.cut = 0
+        self.headers = {}
+        self.more = b""
+        self.pause = 0
+        self.redirects = {}
         self.barrier = None
         self.asked = []
 
     @property
     def url(self):
         return f"http://127.0.0.1:{self.server_port}/"
+
+    def handle_error(self, request, client_address):
+        """Say nothing: clients go when they have seen enough."""
 
 
 class FileHandler(BaseHTTPRequestHandler):
@@ -31,10 +45,20 @@ class FileHandler(BaseHTTPRequestHandler):
         if self.server.barrier is not None:
             self.server.barrier.wait(timeout=30)
         body = self.server.files.get(name, b"")
-        self.send_response(self.server.status if name in self.server.files else 404)
-        self.send_header("Content-Length", str(len(body)))
+        headers = {"Content-Length": str(len(body)), **self.server.headers}
+        if name in self.server.redirects:
+            self.send_response(302)
+            headers["Location"] = self.server.redirects[name]
+        else:
+            self.send_response(self.server.status if name in self.server.files else 404)
+        for header, value in headers.items():
+            if value is not None:
+                self.send_header(header, value)
         self.end_headers()
         self.wfile.write(body[: len(body) - self.server.cut])
+        while self.server.more:
+            time.sleep(self.server.pause)
+            self.wfile.write(self.server.more)
 
     def log_message(self, *arguments):
         pass
@@ -49,5 +73,6 @@ def server(monkeypatch):
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
+        server.more = b""
         server.shutdown()
         thread.join()
