@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,8 @@ def encode(value: Any, name: str, levels: int = MOST_LEVELS) -> Any:
         return _encode_array(value, partial(encode, name=name, levels=levels - 1))
     raise TypeError(
         f"{name}={value!r} cannot be written to a safetensors file, which holds "
-        f"numbers, strings, None, and lists, tuples, dicts and arrays of them; {HELP}"
+        f"numbers, strings, paths, None, and lists, tuples, dicts and arrays of them; "
+        f"{HELP}"
     )
 
 
@@ -166,12 +168,15 @@ _ENCODERS: dict[type, Callable[[Any, _Recursion], Any]] = {
     tuple: lambda value, inside: {"$tuple": [inside(item) for item in value]},
     dict: _encode_dict,
     torch.device: lambda value, inside: {"$device": str(value)},
+    # The class of paths on this system.
+    type(Path()): lambda value, inside: {"$path": str(value)},
 }
 _DECODERS: dict[str, Callable[[Any, _Recursion], Any]] = {
     "$array": _decode_array,
     "$device": lambda name, inside: torch.device(name),
     "$dict": _decode_dict,
     "$float": lambda text, inside: float(text),
+    "$path": lambda text, inside: Path(text),
     "$scalar": lambda content, inside: _decode_array(content, inside)[()],
     "$tuple": lambda items, inside: tuple(inside(item) for item in items),
 }

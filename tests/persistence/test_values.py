@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from skcaps.persistence._values import MOST_LEVELS, decode, encode
         (), (1, (2.0, None)), [], [1, "a"], {}, {"a": 1}, {1: (2,), "b": None},
         {"$tuple": [1]}, [{0: 1.0}, {True: 2}], np.float64(0.1), np.float32(0.1),
         np.int8(-3), np.bool_(True), np.str_("x"), torch.device("cuda:1"),
+        Path("a") / "b", Path(),
         np.datetime64("2020-02-29T12", "h"), np.timedelta64(-3, "D"),
     ],
     ids=repr,
