@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 # Read at a time, so that no memory is taken for what does not come.
-_PART = 1 << 20
+_PART = 1 << 16
 
 
 def decompress(path: Path, limit: int) -> bytearray:

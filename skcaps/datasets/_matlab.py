@@ -171,7 +171,7 @@ def _split(matrix: _Matrix) -> dict[str, memoryview]:
             f"{matrix.name} must be one record, got {math.prod(matrix.shape)} of the "
             f"kind {matrix.kind}"
         )
-    (width,) = struct.unpack("<i", _take(matrix.elements, _INT32))
+    width = int.from_bytes(_take(matrix.elements, _INT32), "little", signed=True)
     names = bytes(_take(matrix.elements, _INT8))
     if width < 1 or len(names) % width:
         raise ValueError(

@@ -125,6 +125,11 @@ NUMBERS = element(9, bytes(8))
         (file_of(record_of(b"", width=0)), "names of 0 bytes, got 6"),
         (file_of(record_of(b"", width=-6)), "names of -6 bytes, got 6"),
         (file_of(record_of(b"", width=4)), "names of 4 bytes, got 6"),
+        (file_of(matrix(2, (1, 1), b"data", element(5, b""))), "kind 1, got None"),
+        (
+            file_of(matrix(2, (1, 1), b"data", element(5, b""), element(1, b"ab"))),
+            "names of 0 bytes, got 2",
+        ),
         (file_of(record_of(b"")), "of the kind 14, got None"),
         (file_of(record_of(NUMBERS)), "of the kind 14, got 9"),
         (
