@@ -96,14 +96,17 @@ def _rebuild(
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             network = build(**architecture).to(dtype)
         _check_weights(network, tensors)
-    else:
-        # Without values a network of any size costs nothing.
-        with torch.device("meta"):
-            network = build(**architecture).to(dtype)
-        _check_weights(network, tensors)
-        network.to_empty(device="cpu")
-    # Copied, since the network has its own order of axes in memory.
-    network.load_state_dict(tensors)
+        network.load_state_dict(tensors)
+        return network
+    # Without values a network of any size costs nothing.
+    with torch.device("meta"):
+        network = build(**architecture).to(dtype)
+    _check_weights(network, tensors)
+    placed = {
+        name: _arrange_like(tensor, tensors[name])
+        for name, tensor in network.state_dict().items()
+    }
+    network.load_state_dict(placed, assign=True)
     return network
 
 
@@ -121,6 +124,14 @@ def _check_weights(network: CapsuleNetwork, tensors: dict[str, torch.Tensor]) ->
                 f"The weights {name} must have the shape {shape} and the type {dtype}, "
                 f"got {found[name][0]} and {found[name][1]}; fit again."
             )
+
+
+def _arrange_like(pattern: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """Copy a tensor in another one's order of axes, by which convolutions round."""
+    arranged = torch.empty_strided(
+        pattern.shape, pattern.stride(), dtype=pattern.dtype, device="cpu"
+    )
+    return arranged.copy_(tensor)
 
 
 def _describe(tensor: torch.Tensor) -> tuple[tuple[int, ...], torch.dtype]:
