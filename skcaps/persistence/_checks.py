@@ -210,18 +210,24 @@ def _check_size(architecture: dict[str, Any], weights: dict[str, np.ndarray]) ->
     Whether each array has its shape is found out by building one. What is bounded here
     is the number of its layers and the search for strides.
     """
-    listed = [architecture.get(name) for name in ("hidden_capsules", "conv_channels")]
-    n_layers = 2 + sum(len(part) for part in listed if isinstance(part, Sequence))
+    n_convolutions, n_hidden = (
+        len(part) if isinstance(part := architecture.get(name), Sequence) else 1
+        for name in ("conv_channels", "hidden_capsules")
+    )
+    n_layers = n_convolutions + n_hidden
     if n_layers > len(weights):
         raise ValueError(
             f"The weights must be those of {n_layers} layers, got {len(weights)}."
         )
-    longest = max(
-        (max(w.shape, default=1) for w in weights.values() if w.size), default=0
-    )
+    kernels = [
+        max(array.shape[2:])
+        for name, array in weights.items()
+        if name.startswith("stem.") and array.ndim == 4 and array.size
+    ]
+    longest = max(kernels, default=0)
     sides = architecture["image_shape"]
-    if max(sides) > _SIDE_PER_KERNEL * longest * 2**n_layers:
+    if max(sides[1:]) > _SIDE_PER_KERNEL * longest * 2**n_convolutions:
         raise ValueError(
             f"The weights must be those of a network for images of the shape {sides}, "
-            f"got none with an axis of more than {longest}."
+            f"got none whose first kernels have more than {longest} pixels."
         )

@@ -130,7 +130,7 @@ def fill(name, value):
         (fill("layers.0.weight", -np.inf), "must be finite, got .*layers.0.weight"),
         (lambda w: w.pop("layers.0.weight"), "weights .* do not fit"),
         (lambda w: w.update(more=np.zeros(3)), "weights .* do not fit"),
-        (lambda w: [w.pop(name) for name in list(w)[1:]], "those of 5 layers, got 1"),
+        (lambda w: [w.pop(name) for name in list(w)[1:]], "those of 3 layers, got 1"),
     ],
 )
 def test_weights_that_do_not_fit(rewrite, change, message):
