@@ -41,11 +41,9 @@ def default_device(device):
 
 SURROUNDINGS = {
     "float64": lambda: default_dtype(torch.float64),
-    "float16": lambda: default_dtype(torch.float16),
     "meta": lambda: default_device("meta"),
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
     "inference mode": torch.inference_mode,
-    "no grad": torch.no_grad,
 }
 
 
