@@ -15,6 +15,7 @@ from skcaps.estimators._layout import ImageLayout
 from skcaps.estimators._machine import Machine, fits_on
 from skcaps.estimators._objective import Batch
 from skcaps.estimators._range import to_unit
+from skcaps.estimators._sources import Sources
 from skcaps.functional import AUGMENTATIONS
 
 # With batch_size="auto" an epoch has so many batches, of sizes between these.
@@ -41,7 +42,7 @@ class ImageDataset(torch.utils.data.Dataset):
     labels : Labels
     machine : Machine
         Where batches are made, and the dtype of images, targets and weights.
-    sources : ndarray of shape (n_samples, n_sources, n_features), optional
+    sources : Sources, optional
         As from `find_sources`.
     """
 
@@ -55,7 +56,7 @@ class ImageDataset(torch.utils.data.Dataset):
         input_range: tuple[float, float],
         labels: Labels,
         machine: Machine,
-        sources: np.ndarray | None = None,
+        sources: Sources | None = None,
     ):
         device, dtype = machine.device, machine.dtype
         self.rows = _inputs.move(rows, device) if fits_on(device, rows) else rows
@@ -152,7 +153,7 @@ class ImageDataset(torch.utils.data.Dataset):
     def _take_sources(self, indices) -> torch.Tensor | None:
         if self.sources is None:
             return None
-        rows = _inputs.as_tensor(self.sources[indices.numpy()]).flatten(0, 1)
+        rows = _inputs.as_tensor(self.sources.take(indices.numpy()))
         return self._to_images(self._send(rows))
 
     def _take(self, indices, there) -> torch.Tensor:

@@ -87,16 +87,6 @@ def partial_fit(estimator, X, y, classes, sample_weight, sources) -> None:
             check_output(estimator.network_, batch, estimator.learning_rate)
 
 
-def _find_sources(estimator, sources, rows, encoded, labels):
-    found = find_sources(sources, rows, encoded, labels)
-    if found is not None and estimator.augmentation is not None:
-        raise ValueError(
-            "augmentation would change the images and leave the sources as they are; "
-            "set augmentation=None, or change both before fit."
-        )
-    return found
-
-
 def is_fitted(estimator) -> bool:
     """Return whether an estimator has a network."""
     return "_fitted" in vars(estimator)
@@ -121,7 +111,7 @@ def _start_with(estimator, X, y, sample_weight, sources, classes=None) -> ImageD
     check_loss(estimator.loss, labels)
     weights = find_weights(sample_weight, estimator.class_weight, rows, y)
     bounds = input_range(rows, weights)
-    warn_of_outliers(rows, bounds)
+    warn_of_outliers(rows, bounds, weights)
     encoded = labels.encode(y)
     dataset = ImageDataset(
         rows,
@@ -131,7 +121,7 @@ def _start_with(estimator, X, y, sample_weight, sources, classes=None) -> ImageD
         input_range=bounds,
         labels=labels,
         machine=machine,
-        sources=_find_sources(estimator, sources, rows, encoded, labels),
+        sources=_find_sources(estimator, sources, encoded, layout, bounds, labels),
     )
     architecture = {
         **describe_architecture(estimator),
@@ -188,7 +178,14 @@ def _continue_with(estimator, X, y, sample_weight, sources) -> ImageDataset:
         input_range=fitted.input_range,
         labels=fitted.labels,
         machine=machine,
-        sources=_find_sources(estimator, sources, rows, encoded, fitted.labels),
+        sources=_find_sources(
+            estimator,
+            sources,
+            encoded,
+            fitted.layout,
+            fitted.input_range,
+            fitted.labels,
+        ),
     )
 
 
@@ -209,10 +206,23 @@ def _check_same_network(estimator, fitted: FittedNetwork) -> None:
         )
 
 
+def _find_sources(estimator, given, encoded, layout, bounds, labels):
+    sources = find_sources(
+        given, encoded, layout=layout, input_range=bounds, labels=labels
+    )
+    if sources is not None and estimator.augmentation is not None:
+        raise ValueError(
+            "augmentation would change the images and leave the sources as they are; "
+            "set augmentation=None, or change both before fit."
+        )
+    return sources
+
+
 def _train_by_schedule(estimator, dataset, tasks) -> None:
     checkpoint = None
     if estimator.checkpoint is not None:
-        key = find_key(estimator.get_params(deep=False), dataset)
+        params = estimator.get_params(deep=False)
+        key = find_key(params, estimator._fitted, dataset)
         checkpoint = Checkpoint(estimator.checkpoint, key)
         seed = checkpoint.find_seed(estimator._fitted.seed)
         estimator._fitted = replace(estimator._fitted, seed=seed)

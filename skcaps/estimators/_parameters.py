@@ -105,7 +105,9 @@ class CapsuleEstimator(BaseEstimator):
         A file in which `fit` keeps its state after every epoch. Where it is there,
         `fit` goes on from it, to the same weights as without the break; it is removed
         at the end. Parameters and data have to be the same, but for `callbacks`,
-        `device`, `compile` and `verbose`.
+        `device`, `compile` and `verbose`. Callbacks of yours begin anew, but for
+        skorch's `EarlyStopping` and `LRScheduler`. Not for a search, whose clones would
+        share the file.
     random_state : int, RandomState, Generator or None
         Seeds weights and batches. No global random state is read or changed.
     verbose : int

@@ -26,10 +26,20 @@ def input_range(rows, sample_weight=None) -> tuple[float, float]:
     training value, of the samples that count: masks and images of few grey levels are
     often uint8 too.
     """
-    low, high = _extremes(rows, sample_weight)
+    low, high = extremes(rows, sample_weight)
     if rows.dtype == np.uint8 and high >= _BRIGHT:
         return 0.0, 255.0
     return low, high
+
+
+def extremes(rows, sample_weight=None) -> tuple[float, float]:
+    """Return the smallest and largest value, of the samples that count."""
+    chosen = {}
+    if sample_weight is not None and not sample_weight.all():
+        counts = sample_weight > 0
+        # Taking the rows out would copy them, also those on disk.
+        chosen = {"where": counts[:, None], "initial": rows[counts.argmax(), 0]}
+    return float(rows.min(**chosen)), float(rows.max(**chosen))
 
 
 def to_unit(rows: torch.Tensor, bounds: tuple[float, float]) -> torch.Tensor:
@@ -45,7 +55,7 @@ def from_unit(images: torch.Tensor, bounds: tuple[float, float]) -> torch.Tensor
     return images * (high - low) + low
 
 
-def warn_of_drift(rows, bounds: tuple[float, float]) -> None:
+def warn_of_drift(rows, bounds: tuple[float, float], name="X") -> None:
     """Warn if images leave the training range by far, or fill a sliver of it only.
 
     That is by more than its whole width, or less than a tenth; the images are likely to
@@ -53,25 +63,28 @@ def warn_of_drift(rows, bounds: tuple[float, float]) -> None:
     """
     if not len(rows):
         return
-    low, high = _extremes(rows)
+    low, high = extremes(rows)
     width = _width(bounds)
     is_far = low < bounds[0] - width or high > bounds[1] + width
     share = _SLIVER_OF_FEW if len(rows) < _FEW else _SLIVER
     if is_far or (rows.size >= _MANY and 0 < high - low < share * width):
         warn(
-            f"The values of X are from {low:g} to {high:g}, and those of the training "
-            f"images from {bounds[0]:g} to {bounds[1]:g}, which become 0 and 1: bring "
-            "X into the same units, or fit again."
+            f"The values of {name} are from {low:g} to {high:g}, and those of the "
+            f"training images from {bounds[0]:g} to {bounds[1]:g}, which become 0 and "
+            f"1: bring {name} into the same units, or fit again."
         )
 
 
-def warn_of_outliers(rows, bounds: tuple[float, float]) -> None:
+def warn_of_outliers(rows, bounds: tuple[float, float], sample_weight=None) -> None:
     """Warn if half of the training images fill a fiftieth of their range at most."""
     if rows.shape[1] < _MANY or bounds[0] == bounds[1]:
         return
     spans = rows.max(axis=1).astype(float) - rows.min(axis=1)
     # Images of one value are no sign of other units.
-    spans = spans[spans > 0]
+    counts = spans > 0
+    if sample_weight is not None:
+        counts &= sample_weight > 0
+    spans = spans[counts]
     if len(spans) and np.median(spans) < _SLIVER_IN_TRAINING * _width(bounds):
         warn(
             f"The values of X are from {bounds[0]:g} to {bounds[1]:g}, which become 0 "
@@ -90,15 +103,6 @@ def warn_of_unlike_columns(rows) -> None:
             "and the network scales all columns alike, as is right for pixels; put a "
             "StandardScaler before it."
         )
-
-
-def _extremes(rows, sample_weight=None) -> tuple[float, float]:
-    chosen = {}
-    if sample_weight is not None and not sample_weight.all():
-        counts = sample_weight > 0
-        # Taking the rows out would copy them, also those on disk.
-        chosen = {"where": counts[:, None], "initial": rows[counts.argmax(), 0]}
-    return float(rows.min(**chosen)), float(rows.max(**chosen))
 
 
 def _width(bounds: tuple[float, float]) -> float:

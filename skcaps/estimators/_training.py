@@ -14,6 +14,7 @@ from skorch.callbacks.scoring import ScoringBase
 from skorch.helper import predefined_split
 from tqdm.auto import tqdm
 
+from skcaps.estimators._checkpoint import plain
 from skcaps.estimators._dataset import BatchIterator
 from skcaps.estimators._optimizer import Adam
 from skcaps.functional import AUGMENTATIONS
@@ -88,12 +89,14 @@ class CapsuleNet(NeuralNet):
                 self._record_part(n_images / len(iterator.dataset), begin)
                 self._record(prefix, totals / n_images)
             raise
+        if training:
+            self._record_part(1, begin)
         self._record(prefix, totals / n_images)
 
     def _record_part(self, fraction, begin):
         if fraction < 1:
             self.history.record("fraction", fraction)
-        # skorch's timer only sees epochs that end.
+        # Replaced by skorch's timer where the epoch comes to its end.
         self.history.record("dur", time.time() - begin)
 
     def _record(self, prefix, means):
@@ -258,21 +261,6 @@ class StopWhenFlat(EarlyStopping):
             self.best_weights_ = copy.deepcopy(net.module_.state_dict())
         super().on_epoch_end(net, **kwargs)
 
-    def state_dict(self):
-        """Return what decides when to stop, and the best weights."""
-        return {
-            "misses_": self.misses_,
-            "dynamic_threshold_": float(self.dynamic_threshold_),
-            "best_epoch_": int(self.best_epoch_),
-            "lowest_": float(self.lowest_),
-            "best_weights_": self.best_weights_,
-        }
-
-    def load_state_dict(self, state):
-        """Undo `state_dict`."""
-        for name, value in state.items():
-            setattr(self, name, value)
-
     def on_train_end(self, net, **kwargs):
         """Load the best weights, if there are any."""
         if self.best_weights_ is not None:
@@ -288,11 +276,39 @@ class KeepState(Callback):
 
     def on_train_begin(self, net, **kwargs):
         """Go on where the training was killed."""
+        state = self.checkpoint.state
+        if state is None:
+            return
+        for name, callback in net.callbacks_:
+            # What was not there before begins now.
+            if name in state["callbacks"]:
+                _load_state(callback, state["callbacks"][name])
         self.checkpoint.restore(net)
 
     def on_epoch_end(self, net, **kwargs):
         """Replace the file."""
-        self.checkpoint.keep(net, self.seed)
+        states = {
+            name: _get_state(callback)
+            for name, callback in net.callbacks_
+            if isinstance(callback, (EarlyStopping, LRScheduler))
+        }
+        self.checkpoint.keep(net, self.seed, states)
+
+
+def _get_state(callback):
+    if isinstance(callback, LRScheduler):
+        return callback.lr_scheduler_.state_dict()
+    # skorch marks what a training finds like scikit-learn.
+    found = vars(callback).items()
+    return {name: plain(value) for name, value in found if name.endswith("_")}
+
+
+def _load_state(callback, state):
+    if isinstance(callback, LRScheduler):
+        callback.lr_scheduler_.load_state_dict(state)
+        return
+    for name, value in state.items():
+        setattr(callback, name, value)
 
 
 class EpochReport(Callback):
@@ -356,7 +372,7 @@ def build_net(
     callbacks += check_callbacks(params["callbacks"], has_valid=valid is not None)
     if tasks is not None:
         n_batches = math.ceil(n_images / batch_size)
-        callbacks += [_decay(params, n_batches), EpochReport(tasks)]
+        callbacks += [("decay", _decay(params, n_batches)), EpochReport(tasks)]
         callbacks += _stopping(params, valid)
     callbacks += [FiniteWeights(advice), *([] if kept is None else [kept])]
     net = CapsuleNet(

@@ -66,6 +66,21 @@ def test_a_part_of_an_epoch_is_recorded_as_one(act):
     assert clf.loss_curve_ == [whole["train_loss"], part["train_loss"]]
 
 
+def test_an_interrupt_while_held_out_images_are_looked_at():
+    def in_validation(net):
+        if not net.module_.training:
+            interrupt(net)
+
+    callback = calling("on_batch_end", in_validation, after=4)
+    clf = make(max_epochs=3, early_stopping=True, callbacks=[callback])
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(X, Y)
+    assert "valid_loss" not in clf.history_[-1]
+    assert "fraction" not in clf.history_[-1]
+    n_batches = clf.net_.optimizer_.n_steps // len(clf.history_)
+    assert clf.n_epochs_ * n_batches == clf.net_.optimizer_.n_steps
+
+
 def test_an_epoch_that_ends_with_the_stop_is_whole():
     callback = calling("on_batch_end", stop, after=2)
     clf = make(max_epochs=3, batch_size=30, callbacks=[callback]).fit(X[:90], Y[:90])

@@ -1,14 +1,18 @@
 """A training that is killed goes on to the same weights, bit for bit."""
 
+import io
 import os
+import pickle
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 
 import skcaps
 
@@ -113,7 +117,9 @@ def test_other_data_are_refused(tmp_path):
     changed = X.copy()
     changed[-1, 20] += 1
     for data in ((changed, Y), (X, np.roll(Y, 1)), (X, Y, 1.0 + Y)):
-        with pytest.raises(ValueError, match="other data; remove it, or name"):
+        with pytest.raises(
+            ValueError, match="other data, or a later .* remove it, or name"
+        ):
             clf.fit(*data)
 
 
@@ -122,7 +128,22 @@ def test_what_does_not_matter_may_change(tmp_path):
     assert_same_weights(clf.fit(X, Y), make(max_epochs=6).fit(X, Y))
 
 
-@pytest.mark.parametrize("content", [b"", b"no state", b"PK\x03\x04" + bytes(50)])
+def other_file(value):
+    stream = io.BytesIO()
+    torch.save(value, stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no state",
+        b"PK\x03\x04" + bytes(50),
+        other_file(torch.ones(3)),
+        other_file({"a": 1}),
+    ],
+)
 def test_what_is_no_state(content, tmp_path):
     (tmp_path / "state").write_bytes(content)
     with pytest.raises(ValueError, match="is no file of a training"):
@@ -136,3 +157,154 @@ def test_a_truncated_state(tmp_path):
     (tmp_path / "state").write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match="is no file of a training"):
         clf.fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda images: images[::-1],
+        lambda images: images.astype(">f4"),
+        lambda images: images.astype(np.longdouble),
+        lambda images: images.copy(),
+        lambda images: torch.from_numpy(images).bfloat16(),
+    ],
+    ids=["reversed", "big endian", "long double", "read-only", "bfloat16"],
+)
+def test_data_of_every_kind(change, tmp_path):
+    images = change(X)
+    if isinstance(images, np.ndarray):
+        images.flags.writeable = False
+    make(checkpoint=tmp_path / "state").fit(images, Y)
+
+
+def test_the_shape_of_the_images_counts(tmp_path):
+    stopped(tmp_path, 1)
+    clf = make(max_epochs=6, checkpoint=tmp_path / "state")
+    with pytest.raises(ValueError, match="other data"):
+        clf.fit(X.reshape(-1, 4, 16), Y)
+
+
+def test_a_stem_of_any_type(tmp_path):
+    stem = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3), torch.nn.BatchNorm2d(8))
+    make(checkpoint=tmp_path / "state", stem=stem.bfloat16(), max_epochs=1).fit(X, Y)
+
+
+def test_a_warm_start_goes_on_from_its_own_training_alone(tmp_path):
+    params = {"max_epochs": 3, "warm_start": True, "checkpoint": tmp_path / "state"}
+    clf = make(**params).fit(X, Y)
+    callback = calling("on_epoch_begin", interrupt, after=2)
+    with pytest.raises(KeyboardInterrupt):
+        clf.set_params(callbacks=[callback]).fit(X, Y)
+    with pytest.raises(ValueError, match="a later one of a warm start"):
+        make(**params).fit(X, Y)
+    with pytest.raises(ValueError, match="a later one of a warm start"):
+        clf.set_params(callbacks=None).fit(X, Y)
+
+
+def test_a_killed_warm_start_goes_on(tmp_path):
+    first = make(max_epochs=2, warm_start=True).fit(X, Y)
+    pickled = pickle.dumps(first)
+    alone = first.fit(X, Y)
+    params = {"checkpoint": tmp_path / "state"}
+    callback = calling("on_epoch_begin", interrupt, after=1)
+    clf = pickle.loads(pickled).set_params(callbacks=[callback], **params)
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(X, Y)
+    resumed = pickle.loads(pickled).set_params(**params).fit(X, Y)
+    assert_same_weights(resumed, alone)
+    assert resumed.loss_curve_ == alone.loss_curve_
+    assert resumed.n_epochs_ == 4
+
+
+def shift_up(images, by):
+    return images.roll(by, 2)
+
+
+def dimming_by(factor):
+    return lambda images: images * factor
+
+
+class Brighter:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, images):
+        return images * self.factor
+
+
+@pytest.mark.parametrize(
+    ("make_one", "make_other"),
+    [
+        (lambda: partial(shift_up, by=1), lambda: partial(shift_up, by=2)),
+        (lambda: Brighter(0.5), lambda: Brighter(0.6)),
+        (lambda: lambda images: images * 0.5, lambda: lambda images: images * 0.6),
+        (lambda: lambda images: images.abs(), lambda: lambda images: images.sqrt()),
+        (lambda: dimming_by(0.5), lambda: dimming_by(0.6)),
+    ],
+    ids=["partial", "object", "constant", "function", "closure"],
+)
+def test_augmentations_are_what_they_do(make_one, make_other, tmp_path):
+    clf = stopped(tmp_path, 1, augmentation=make_one())
+    with pytest.raises(ValueError, match="other parameters"):
+        make(**clf.set_params(augmentation=make_other()).get_params()).fit(X, Y)
+    assert make(**clf.set_params(augmentation=make_one()).get_params()).fit(X, Y)
+
+
+class Note(Callback):
+    """Record what a file without pickled code cannot hold."""
+
+    def on_epoch_end(self, net, **kwargs):
+        net.history.record("number", np.float64(len(net.history)))
+        net.history.record("array", np.ones(3))
+        net.stop_training = np.bool_(len(net.history) == 5)
+
+
+def test_callbacks_may_record_anything(tmp_path):
+    notes = [Note(), calling("on_epoch_begin", interrupt, after=2)]
+    params = {"max_epochs": 6, "checkpoint": tmp_path / "state"}
+    with pytest.raises(KeyboardInterrupt):
+        make(callbacks=notes, **params).fit(X, Y)
+    clf = make(callbacks=[Note()], **params).fit(X, Y)
+    assert clf.n_epochs_ == 5
+    assert clf.net_.history[:, "number"] == [1, 2, 3, 4, 5]
+
+
+def test_skorchs_own_callbacks_go_on(tmp_path):
+    def callbacks():
+        return [
+            EarlyStopping(
+                "train_loss", patience=3, threshold=1e9, threshold_mode="abs"
+            ),
+            LRScheduler("StepLR", step_size=2),
+        ]
+
+    params = {"max_epochs": 8, "checkpoint": tmp_path / "state"}
+    stop = calling("on_epoch_begin", interrupt, after=2)
+    with pytest.raises(KeyboardInterrupt):
+        make(callbacks=[*callbacks(), stop], **params).fit(X, Y)
+    resumed = make(callbacks=callbacks(), **params).fit(X, Y)
+    alone = make(callbacks=callbacks(), max_epochs=8).fit(X, Y)
+    assert resumed.n_epochs_ == alone.n_epochs_ < 8
+    assert_same_weights(resumed, alone)
+
+
+def test_callbacks_may_be_added(tmp_path):
+    clf = stopped(tmp_path, 2)
+    clf.set_params(callbacks=[LRScheduler("StepLR", step_size=1)]).fit(X, Y)
+    assert clf.n_epochs_ == 6
+
+
+def test_a_link_stays_and_what_it_leads_to_goes(tmp_path):
+    (tmp_path / "state").symlink_to(tmp_path / "real")
+    clf = stopped(tmp_path, 1)
+    assert (tmp_path / "real").is_file()
+    clf.fit(X, Y)
+    assert not (tmp_path / "real").exists()
+    assert (tmp_path / "state").is_symlink()
+
+
+def test_a_missing_folder_is_told_before_the_training(tmp_path):
+    clf = make(checkpoint=tmp_path / "none" / "state", max_epochs=1, callbacks=[Note()])
+    with pytest.raises(FileNotFoundError, match="needs a folder to write into"):
+        clf.fit(X, Y)
+    assert not hasattr(clf, "history_")

@@ -8,7 +8,9 @@ from torch.testing import assert_close
 
 from skcaps.datasets import make_multimnist
 from skcaps.estimators._labels import MultiLabel
+from skcaps.estimators._layout import ImageLayout
 from skcaps.estimators._objective import Batch, Objective, Settings
+from skcaps.estimators._sources import find_sources
 from skcaps.functional import lengths, margin_loss
 from skcaps.nn import efficient_capsnet
 
@@ -119,7 +121,13 @@ def test_each_source_is_decoded_better_than_from_the_sum():
         ({"source_target": PAIRS.source_target}, "must be passed together"),
         ({**GIVEN, "sources": PAIRS.sources[:, :, 1:]}, "sources must have the shape"),
         ({**GIVEN, "sources": PAIRS.sources[:-1]}, "sources must have the shape"),
+        ({**GIVEN, "sources": PAIRS.sources.swapaxes(0, 1)}, "sources must have"),
+        (
+            {**GIVEN, "sources": PAIRS.sources.reshape(-1, 2, 4, 25)},
+            "sources must have",
+        ),
         ({**GIVEN, "source_target": PAIRS.source_target[:, 0]}, "must have the shape"),
+        ({**GIVEN, "source_target": PAIRS.source_target[:, [0, 0]]}, "each once"),
         ({**GIVEN, "source_target": PAIRS.source_target + 7}, "are no columns of y"),
         ({**GIVEN, "source_target": 0 * PAIRS.source_target}, "must name all the"),
         ({**GIVEN, "sources": PAIRS.sources * np.nan}, "sources must be finite"),
@@ -128,6 +136,35 @@ def test_each_source_is_decoded_better_than_from_the_sum():
 def test_sources_that_do_not_fit(given, message):
     with pytest.raises(ValueError, match=message):
         make().fit(PAIRS.images, PAIRS.target, **given)
+
+
+def test_sources_have_the_layout_of_the_images():
+    colours = np.stack([PAIRS.images] * 3, axis=1)
+    sources = np.stack([PAIRS.sources] * 3, axis=2)
+    given = {"source_target": PAIRS.source_target}
+    make().fit(colours, PAIRS.target, sources=sources, **given)
+    with pytest.raises(ValueError, match=r"like those of X, \(3, 10, 10\)"):
+        make().fit(colours, PAIRS.target, sources=np.moveaxis(sources, 2, -1), **given)
+
+
+def test_sources_in_other_units_are_told():
+    given = {**GIVEN, "sources": 16 * PAIRS.sources}
+    with pytest.warns(UserWarning, match="values of sources are from 0 to 256"):
+        make().fit(PAIRS.images, PAIRS.target, **given)
+
+
+def test_sources_on_disk_stay_there(tmp_path):
+    stored = np.memmap(tmp_path / "s", "f8", "w+", shape=PAIRS.sources.shape)
+    stored[:] = PAIRS.sources
+    layout = ImageLayout((1, 10, 10))
+    found = find_sources(
+        (stored, PAIRS.source_target),
+        PAIRS.target,
+        layout=layout,
+        input_range=(0.0, 16.0),
+        labels=MultiLabel(np.arange(4)),
+    )
+    assert np.shares_memory(found.images, stored)
 
 
 def test_sources_of_one_class():
