@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -188,8 +189,39 @@ def draw_seed(random_state) -> int:
     return int(random_state)
 
 
+class _Lock:
+    """A lock that a process forked while it was held finds open."""
+
+    def __init__(self):
+        self.renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self):
+        self._lock = threading.RLock()
+
+    def __enter__(self):
+        self._lock.acquire()
+
+    def __exit__(self, *error):
+        self._lock.release()
+
+
 # torch draws initial weights and batches from one generator for all threads.
-_LOCK = threading.RLock()
+_LOCK = _Lock()
+
+
+@contextmanager
+def kept_random_state(devices=()):
+    """Give back torch's random state after a block, for which other threads wait.
+
+    Parameters
+    ----------
+    devices : sequence of torch.device
+        CUDA devices whose random state is kept too.
+    """
+    with _LOCK, torch.random.fork_rng(devices):
+        yield
 
 
 @contextmanager
@@ -228,8 +260,9 @@ def isolated_random_state(seed: int, step: int, device: torch.device):
     """
     mixed = int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
     devices = [device] if device.type == "cuda" else []
-    dtype = torch.get_default_dtype()
-    with _LOCK, undisturbed(device), torch.random.fork_rng(devices):
+    with kept_random_state(devices), undisturbed(device):
+        # Read now, as another thread may have changed it for a block of its own.
+        dtype = torch.get_default_dtype()
         torch.set_default_dtype(torch.float32)
         # torch.manual_seed would seed every CUDA device, also those of others.
         torch.default_generator.manual_seed(mixed)

@@ -11,7 +11,7 @@ import torch
 from skcaps.estimators._fitted import FittedNetwork
 from skcaps.estimators._labels import KINDS
 from skcaps.estimators._layout import ImageLayout
-from skcaps.estimators._machine import Machine, resolve_device
+from skcaps.estimators._machine import Machine, kept_random_state, resolve_device
 from skcaps.estimators._warnings import warn
 from skcaps.nn import CapsuleNetwork
 
@@ -93,7 +93,7 @@ def _rebuild(
     tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
     if isinstance(architecture["stem"], torch.nn.Module):
         # It has values of its own, and is run to find out what it returns.
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        with kept_random_state(), torch.device("cpu"):
             network = build(**architecture).to(dtype)
         _check_weights(network, tensors)
         network.load_state_dict(tensors)
@@ -141,9 +141,7 @@ def _describe(tensor: torch.Tensor) -> tuple[tuple[int, ...], torch.dtype]:
 def _machine_here(device, precision, compiled) -> Machine:
     try:
         found = resolve_device(device)
-        # Torch knows devices that it is not built for, or that hold no values.
-        torch.empty(0, device=found).cpu()
-    except (AssertionError, ImportError, RuntimeError, ValueError):
+    except ValueError:
         warn(f"device={device!r} is not here; the classifier runs on the CPU.")
         found = torch.device("cpu")
     return Machine(device, found, precision, compiled)

@@ -1,8 +1,12 @@
 """Nothing global is read or changed, whatever other threads do."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 
@@ -14,6 +18,7 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
 import skcaps
+from skcaps.estimators._machine import isolated_random_state
 
 from ._small import X, Y, assert_same_weights, make, make_capsnet
 
@@ -120,3 +125,78 @@ def test_cross_validation_in_threads(backend):
     with around:
         found = cross_val_score(make(), X, Y, cv=3, n_jobs=2 if backend else 1)
     np.testing.assert_array_equal(found, cross_val_score(make(), X, Y, cv=3))
+
+
+def test_loading_a_stem_beside_a_fit_disturbs_neither():
+    stem = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3), torch.nn.ReLU())
+    pickled = pickle.dumps(make(stem=stem).fit(X, Y))
+    alone = make(max_epochs=3).fit(X, Y)
+    stop = threading.Event()
+
+    def load():
+        while not stop.is_set():
+            pickle.loads(pickled)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        for _ in range(3):
+            assert_same_weights(make(max_epochs=3).fit(X, Y), alone)
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_the_dtype_is_read_when_it_is_ones_turn():
+    entered, go_on = threading.Event(), threading.Event()
+    cpu = torch.device("cpu")
+
+    def first():
+        with isolated_random_state(0, 0, cpu):
+            entered.set()
+            go_on.wait()
+
+    def second():
+        with isolated_random_state(1, 0, cpu):
+            pass
+
+    with default_dtype(torch.float64):
+        threads = [threading.Thread(target=target) for target in (first, second)]
+        threads[0].start()
+        entered.wait()
+        threads[1].start()
+        # Long enough for the second to wait for its turn.
+        time.sleep(0.2)
+        go_on.set()
+        for thread in threads:
+            thread.join()
+        assert torch.get_default_dtype() == torch.float64
+
+
+FORK = """
+import os, threading, torch
+from skcaps.estimators._machine import isolated_random_state
+cpu = torch.device("cpu")
+entered, go_on = threading.Event(), threading.Event()
+def hold():
+    with isolated_random_state(0, 0, cpu):
+        entered.set()
+        go_on.wait()
+thread = threading.Thread(target=hold)
+thread.start()
+entered.wait()
+child = os.fork()
+if not child:
+    with isolated_random_state(0, 0, cpu):
+        os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+go_on.set()
+thread.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system forks no process")
+def test_a_process_forked_during_a_fit_can_fit():
+    command = [sys.executable, "-W", "ignore", "-c", FORK]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert run.stdout.split() == ["7"]
