@@ -502,10 +502,9 @@ class BaseCapsuleClassifier(
         if not unknown:
             return
         name = next(iter(unknown))
-        close = difflib.get_close_matches(name, self.get_params(deep=False), cutoff=0.5)
-        hint = f"; pass {close[0]} to the constructor" if close else ""
         raise TypeError(
-            f"{type(self).__name__}.fit got an unexpected argument {name!r}{hint}."
+            f"{type(self).__name__}.fit got an unexpected argument {name!r}"
+            f"{_hint(name, self.get_params(deep=False))}."
         )
 
     def _checked(self):
@@ -604,6 +603,17 @@ class BaseCapsuleClassifier(
     def __setstate__(self, state):
         with torch.inference_mode(False):
             super().__setstate__(_state.set_state(state, self._build_network))
+
+
+def _hint(name, parameters):
+    """Return what a wrong name of an argument of `fit` was likely meant to be."""
+    own = ("sample_weight", "sources", "source_target")
+    if close := difflib.get_close_matches(name, own, cutoff=0.75):
+        return f"; the argument is {close[0]}"
+    longer = [known for known in parameters if known.endswith(f"_{name}")]
+    if close := longer or difflib.get_close_matches(name, parameters, cutoff=0.75):
+        return f"; pass {close[0]} to the constructor"
+    return ""
 
 
 def _entropy(coupling):

@@ -194,7 +194,7 @@ def _check_same_network(estimator, fitted: FittedNetwork) -> None:
     changed = [
         name
         for name, value in describe_architecture(estimator).items()
-        if value != fitted.architecture[name]
+        if _as_tuples(value) != _as_tuples(fitted.architecture[name])
     ]
     if PRECISIONS[estimator.precision] != fitted.machine.dtype:
         changed.append("precision")
@@ -204,6 +204,13 @@ def _check_same_network(estimator, fitted: FittedNetwork) -> None:
             "training, and its network does not fit them; set them back, or clone the "
             "classifier to begin anew."
         )
+
+
+def _as_tuples(value):
+    """Return lists as tuples, at any depth: a grid may hold either."""
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_as_tuples, value))
+    return value
 
 
 def _find_sources(estimator, given, encoded, layout, bounds, labels):

@@ -170,3 +170,9 @@ def test_a_later_loss_for_one_class_is_refused_for_several(method):
     clf = make(warm_start=True).fit(X, indicator).set_params(loss="cross_entropy")
     with pytest.raises(ValueError, match="needs one class for each image"):
         getattr(clf, method)(X, indicator)
+
+
+def test_lists_and_tuples_are_the_same_network():
+    clf = make(hidden_capsules=[(4, 8)], warm_start=True).fit(X, Y)
+    clf.set_params(hidden_capsules=((4, 8),), conv_channels=[32, 64, 64, 128])
+    assert clf.fit(X, Y).partial_fit(X, Y).n_epochs_ == 3

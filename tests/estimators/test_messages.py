@@ -13,6 +13,11 @@ from ._small import X, Y, make, make_capsnet
         ("epochs", "; pass max_epochs to the constructor"),
         ("n_epochs", "; pass max_epochs to the constructor"),
         ("lr", r"\.$"),
+        ("sample_weights", "; the argument is sample_weight"),
+        ("sample_weigth", "; the argument is sample_weight"),
+        ("source", "; the argument is sources"),
+        ("classes", r"\.$"),
+        ("eval_set", r"\.$"),
         ("batchsize", "; pass batch_size to the constructor"),
     ],
 )

@@ -64,6 +64,12 @@ def test_a_hot_pixel_is_told():
         clf.predict(X / 16)
 
 
+def test_samples_that_do_not_count_stretch_nothing():
+    spoiled = X / 16
+    spoiled[:60] /= 1000
+    make().fit(spoiled, Y, np.arange(90) >= 60)
+
+
 def test_one_hot_images_have_no_hot_pixel():
     rows = np.zeros((90, 100))
     rows[np.arange(90), np.arange(90)] = 1
