@@ -76,3 +76,28 @@ def server(monkeypatch):
         server.more = b""
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def body():
+    """What the served file holds."""
+    return bytes(range(256)) * 400
+
+
+@pytest.fixture
+def url(server, body):
+    """The address of a file that the server has."""
+    server.files["numbers.bin"] = body
+    return server.url + "numbers.bin"
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Where it is stored, in a folder that is not there yet."""
+    return tmp_path / "cache" / "set" / "numbers.bin"
+
+
+@pytest.fixture
+def files_in():
+    """Name the files beside one."""
+    return lambda path: sorted(file.name for file in path.parent.iterdir())

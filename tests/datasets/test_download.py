@@ -21,21 +21,6 @@ def check_body(path):
         raise ValueError(f"{path} must hold the body.")
 
 
-@pytest.fixture
-def url(server):
-    server.files["numbers.bin"] = BODY
-    return server.url + "numbers.bin"
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "cache" / "set" / "numbers.bin"
-
-
-def files_in(path):
-    return sorted(file.name for file in path.parent.iterdir())
-
-
 def test_download_shows_its_progress(url, path, capsys):
     download(url, path, check_body, LIMIT)
     assert "100%" in capsys.readouterr().err
@@ -52,28 +37,28 @@ def test_others_may_read_as_the_umask_says(url, path):
 @pytest.mark.parametrize(
     ("trouble", "message"), [({"status": 503}, "503"), ({"cut": 7}, "IncompleteRead")]
 )
-def test_failed_download_stores_nothing(server, url, path, trouble, message):
+def test_failed_download_stores_nothing(server, url, path, trouble, message, files_in):
     vars(server).update(trouble)
     with pytest.raises(OSError, match=rf"(?s){re.escape(url)} could not .*{message}"):
         download(url, path, check_body, LIMIT)
     assert files_in(path) == []
 
 
-def test_file_unknown_to_the_server(server, url, path):
+def test_file_unknown_to_the_server(server, url, path, files_in):
     server.files.clear()
     with pytest.raises(OSError, match="404"):
         download(url, path, check_body, LIMIT)
     assert files_in(path) == []
 
 
-def test_no_server(url, path, server):
+def test_no_server(url, path, server, files_in):
     server.server_close()
     with pytest.raises(OSError, match="could not be downloaded"):
         download(url, path, check_body, LIMIT)
     assert files_in(path) == []
 
 
-def test_wrong_file_stores_nothing(server, url, path):
+def test_wrong_file_stores_nothing(server, url, path, files_in):
     server.files["numbers.bin"] = BODY[:-1]
     with pytest.raises(ValueError, match=r"must give the published .* hold the body"):
         download(url, path, check_body, LIMIT)
@@ -86,7 +71,7 @@ def test_folder_that_cannot_be_made(url, tmp_path):
         download(url, tmp_path / "cache" / "numbers.bin", check_body, LIMIT)
 
 
-def test_threads_at_the_same_time(server, url, path):
+def test_threads_at_the_same_time(server, url, path, files_in):
     n_threads = 4
     server.barrier = threading.Barrier(n_threads)
     errors = []
@@ -116,7 +101,7 @@ download(sys.argv[1], Path(sys.argv[2]), lambda path: None, 10**6)
 """
 
 
-def test_second_process_at_the_same_time(server, url, path):
+def test_second_process_at_the_same_time(server, url, path, files_in):
     server.barrier = threading.Barrier(2)
     root = Path(__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": str(root)}
@@ -134,7 +119,7 @@ def test_second_process_at_the_same_time(server, url, path):
 
 
 @pytest.mark.parametrize("length", ["abc", "-5", "1e3", "5;6"])
-def test_length_that_is_no_number(server, url, path, length):
+def test_length_that_is_no_number(server, url, path, length, files_in):
     server.headers["Content-Length"] = length
     with pytest.raises(OSError, match=rf"could not .*Content-Length.*{length}"):
         download(url, path, check_body, LIMIT)
@@ -151,7 +136,7 @@ def test_length_that_is_no_number(server, url, path, length):
     ],
     ids=["long", "says-so", "endless", "bomb"],
 )
-def test_more_than_the_published_file_has(server, url, path, trouble):
+def test_more_than_the_published_file_has(server, url, path, trouble, files_in):
     vars(server).update(trouble)
     if "Content-Encoding" in server.headers:
         server.files["numbers.bin"] = gzip.compress(bytes(100 * LIMIT))
@@ -160,7 +145,7 @@ def test_more_than_the_published_file_has(server, url, path, trouble):
     assert files_in(path) == []
 
 
-def test_redirect_without_end(server, url, path):
+def test_redirect_without_end(server, url, path, files_in):
     server.status = 302
     server.headers = {"Content-Length": None, "Location": url}
     server.more = BODY
@@ -178,7 +163,7 @@ def test_redirect(server, url, path):
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Length": str(LIMIT + 100)}])
-def test_server_that_trickles(server, url, path, headers, monkeypatch):
+def test_server_that_trickles(server, url, path, headers, monkeypatch, files_in):
     """A byte now and then is enough for every time limit of a single step."""
     monkeypatch.setattr(_download, "_PATIENCE", 0.3)
     monkeypatch.setattr(_download, "_SLOWEST", 1 << 30)
@@ -207,7 +192,7 @@ def test_parts_of_killed_downloads_are_removed(url, path, age, is_left):
 
 
 @pytest.mark.parametrize("name", ["numbers.bin.part", "numbers.bin.1.part", "other"])
-def test_other_old_files_are_left_alone(url, path, name):
+def test_other_old_files_are_left_alone(url, path, name, files_in):
     other = path.with_name(name)
     other.parent.mkdir(parents=True)
     other.write_bytes(b"mine")

@@ -24,21 +24,6 @@ def get(path, url, download_if_missing=True):
     )
 
 
-@pytest.fixture
-def url(server):
-    server.files["numbers.bin"] = BODY
-    return server.url + "numbers.bin"
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "cache" / "set" / "numbers.bin"
-
-
-def files_in(path):
-    return sorted(file.name for file in path.parent.iterdir())
-
-
 def test_argument_is_first(monkeypatch):
     monkeypatch.setenv("SKCAPS_DATA", "from_environment")
     assert find_home("given") == Path("given")
@@ -57,7 +42,7 @@ def test_cache_is_last(monkeypatch, value):
     assert find_home(None) == Path(pooch.os_cache("skcaps"))
 
 
-def test_download(url, path):
+def test_download(url, path, files_in):
     assert get(path, url) == path
     assert path.read_bytes() == BODY
     assert files_in(path) == ["numbers.bin"]
