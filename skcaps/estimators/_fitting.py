@@ -121,7 +121,9 @@ def _start_with(estimator, X, y, sample_weight, sources, classes=None) -> ImageD
         input_range=bounds,
         labels=labels,
         machine=machine,
-        sources=_find_sources(estimator, sources, encoded, layout, bounds, labels),
+        sources=find_sources(
+            sources, encoded, layout=layout, input_range=bounds, labels=labels
+        ),
     )
     architecture = {
         **describe_architecture(estimator),
@@ -178,13 +180,12 @@ def _continue_with(estimator, X, y, sample_weight, sources) -> ImageDataset:
         input_range=fitted.input_range,
         labels=fitted.labels,
         machine=machine,
-        sources=_find_sources(
-            estimator,
+        sources=find_sources(
             sources,
             encoded,
-            fitted.layout,
-            fitted.input_range,
-            fitted.labels,
+            layout=fitted.layout,
+            input_range=fitted.input_range,
+            labels=fitted.labels,
         ),
     )
 
@@ -211,18 +212,6 @@ def _as_tuples(value):
     if isinstance(value, (list, tuple)):
         return tuple(map(_as_tuples, value))
     return value
-
-
-def _find_sources(estimator, given, encoded, layout, bounds, labels):
-    sources = find_sources(
-        given, encoded, layout=layout, input_range=bounds, labels=labels
-    )
-    if sources is not None and estimator.augmentation is not None:
-        raise ValueError(
-            "augmentation would change the images and leave the sources as they are; "
-            "set augmentation=None, or change both before fit."
-        )
-    return sources
 
 
 def _train_by_schedule(estimator, dataset, tasks) -> None:
@@ -267,6 +256,11 @@ def _train(estimator, dataset, epochs) -> None:
 
 
 def _net(estimator, dataset, valid, tasks, kept=None):
+    if dataset.sources is not None and estimator.augmentation is not None:
+        raise ValueError(
+            "augmentation would change the images and leave the sources as they are; "
+            "set augmentation=None, or change both before fit."
+        )
     fitted = estimator._fitted
     machine = fitted.machine
     warn_without_bfloat16(machine.device, machine.precision)
