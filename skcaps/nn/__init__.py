@@ -2,7 +2,7 @@
 
 from skcaps.nn._calibration import calibrate
 from skcaps.nn._capsules import CapsuleLayer
-from skcaps.nn._decoders import DECODERS, ConvDecoder, DenseDecoder
+from skcaps.nn._decoders import DECODERS, ConvDecoder, DenseDecoder, decoded_shape
 from skcaps.nn._geometry import (
     ConvGeometry,
     capsnet_geometry,
@@ -58,6 +58,7 @@ __all__ = [
     "calibrate",
     "capsnet",
     "capsnet_geometry",
+    "decoded_shape",
     "efficient_capsnet",
     "efficient_capsnet_geometry",
     "glorot_normal_",

@@ -169,11 +169,14 @@ def _to_length(masked: Tensor, weight: Tensor) -> Tensor:
 
 def _start_with_mean_image(decoder: nn.Module, images: Tensor, weight: Tensor) -> None:
     """Set the last bias; a decoder of users has its own start."""
+    if not isinstance(decoder, DenseDecoder | ConvDecoder):
+        return
     mean = torch.einsum("bchw,b->chw", images, weight) / weight.sum()
+    mean = nn.functional.adaptive_avg_pool2d(mean, decoder.decoded_shape[1:])
     odds = torch.logit(mean.clamp(_DARKEST, _BRIGHTEST))
     if isinstance(decoder, DenseDecoder):
         _bias(decoder.layers[-1]).copy_(odds.flatten())
-    if isinstance(decoder, ConvDecoder):
+    else:
         _bias(decoder.convs[-1]).copy_(odds.mean(dim=(1, 2)))
 
 

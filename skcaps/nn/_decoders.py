@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -18,8 +19,41 @@ from skcaps.nn._initialization import (
 
 # What the pose has to pass through: the paper's 8x8.
 _FEWEST_SEEDS = 64
+# So many values are decoded one by one: 48x48 pixels in colour. Layers for all of a large
+# image's would cost more than the rest of the network (docs/benchmarks.md).
+_MOST_VALUES = 48 * 48 * 3
 
 _Layers = Sequence[nn.Linear | nn.Conv2d]
+
+
+def decoded_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return the shape in which images are decoded, before they are enlarged.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(channels, height, width)`` of the images.
+
+    Returns
+    -------
+    shape : tuple of int
+        Rows and columns divided by the smallest whole number that leaves at most 6,912
+        values, which is 1 for images of up to 48x48 in three colours.
+
+    Examples
+    --------
+    >>> from skcaps.nn import decoded_shape
+    >>> decoded_shape((2, 48, 48)), decoded_shape((3, 224, 224))
+    ((2, 48, 48), (3, 45, 45))
+    """
+    channels, *sides = image_shape
+    most = max(_MOST_VALUES // channels, 1)
+    # No smaller one will do, not even for images of a single row.
+    factor = max(math.isqrt(math.prod(sides) // most), -(-max(sides) // most))
+    while math.prod(-(-side // factor) for side in sides) > most:
+        factor += 1
+    height, width = (-(-side // factor) for side in sides)
+    return channels, height, width
 
 
 class DenseDecoder(nn.Module):
@@ -45,7 +79,9 @@ class DenseDecoder(nn.Module):
 
     Notes
     -----
-    Shapes: ``(batch, n_inputs)`` to ``(batch, *image_shape)``, values in (0, 1).
+    Shapes: ``(batch, n_inputs)`` to ``(batch, *image_shape)``, values in (0, 1). Images
+    of more than 6,912 values are decoded in their `decoded_shape`, then enlarged by
+    bilinear interpolation.
 
     References
     ----------
@@ -70,8 +106,8 @@ class DenseDecoder(nn.Module):
         super().__init__()
         initialize = _initialization(initialization)
         self.image_shape = image_shape
-        channels, height, width = image_shape
-        sizes = (n_inputs, *hidden, channels * height * width)
+        self.decoded_shape = decoded_shape(image_shape)
+        sizes = (n_inputs, *hidden, math.prod(self.decoded_shape))
         layers = [nn.Linear(n_in, n_out) for n_in, n_out in pairwise(sizes)]
         initialize(layers)
         self.layers = nn.ModuleList(layers)
@@ -81,14 +117,14 @@ class DenseDecoder(nn.Module):
         *hidden, last = self.layers
         for layer in hidden:
             poses = torch.relu(layer(poses))
-        images: Tensor = torch.sigmoid(last(poses)).unflatten(1, self.image_shape)
-        return images
+        images = torch.sigmoid(last(poses)).unflatten(1, self.decoded_shape)
+        return _enlarge(images, self.image_shape)
 
 
 class ConvDecoder(nn.Module):
     """Convolutions and upsamplings that decode masked poses to an image.
 
-    A small seed map is enlarged three times; the result is cut to the image's size. For
+    A small seed map is enlarged three times; the result is cut to the wanted size. For
     48x48 images this is Efficient-CapsNet's decoder for smallNORB, layer by layer. For
     smaller ones the seed has more maps, so that it holds as many numbers as there.
 
@@ -108,7 +144,8 @@ class ConvDecoder(nn.Module):
 
     Notes
     -----
-    Shapes: ``(batch, n_inputs)`` to ``(batch, *image_shape)``, values in (0, 1).
+    Shapes: ``(batch, n_inputs)`` to ``(batch, *image_shape)``, values in (0, 1). Large
+    images are decoded smaller, as by `DenseDecoder`.
 
     References
     ----------
@@ -131,8 +168,8 @@ class ConvDecoder(nn.Module):
     ) -> None:
         super().__init__()
         initialize = _initialization(initialization)
-        channels, height, width = image_shape
         self.image_shape = image_shape
+        self.decoded_shape = channels, height, width = decoded_shape(image_shape)
         # Three doublings and four unpadded 3x3 convolutions make 8 s - 16 of s.
         rows, columns = -(-(height + 16) // 8), -(-(width + 16) // 8)
         maps = -(-_FEWEST_SEEDS // (rows * columns))
@@ -150,13 +187,20 @@ class ConvDecoder(nn.Module):
         for conv in hidden:
             maps = nn.functional.interpolate(maps, scale_factor=2, mode="bilinear")
             maps = nn.functional.leaky_relu(conv(maps), 0.2)
-        return torch.sigmoid(self._cut(last(maps)))
+        return _enlarge(torch.sigmoid(self._cut(last(maps))), self.image_shape)
 
     def _cut(self, maps: Tensor) -> Tensor:
-        _, height, width = self.image_shape
+        _, height, width = self.decoded_shape
         top = (maps.shape[2] - height) // 2
         left = (maps.shape[3] - width) // 2
         return maps[:, :, top : top + height, left : left + width]
+
+
+def _enlarge(images: Tensor, image_shape: tuple[int, int, int]) -> Tensor:
+    size = image_shape[1:]
+    if images.shape[2:] == size:
+        return images
+    return nn.functional.interpolate(images, size=size, mode="bilinear")
 
 
 def _normal(layers: _Layers) -> None:

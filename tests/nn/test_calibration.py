@@ -144,6 +144,15 @@ def test_the_decoder_starts_near_the_mean_image(build, decoder):
         torch.testing.assert_close(start, expected)
 
 
+def test_the_decoder_of_large_images_starts_near_a_smaller_mean_image():
+    network = make_network(capsnet, (3, 96, 80), 2, conv_channels=8)
+    images, targets = make_data((3, 96, 80), 2)
+    calibrate(network, images, targets)
+    start = torch.sigmoid(network.decoder.layers[-1].bias).detach().view(3, 48, 40)
+    smaller = images.mean(dim=0).view(3, 48, 2, 40, 2).mean(dim=(2, 4))
+    torch.testing.assert_close(start, smaller.clamp(0.01, 0.99))
+
+
 def test_a_layer_without_poses_stays():
     network = make_network(capsnet, (1, 8, 8), 2, conv_channels=16, decoder=None)
     with torch.no_grad():

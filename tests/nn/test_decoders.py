@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from skcaps.nn import DECODERS, ConvDecoder, DenseDecoder
+from skcaps.nn import DECODERS, ConvDecoder, DenseDecoder, decoded_shape
 
 CUT = 0.8796256610342398
 SHAPES = [
@@ -39,8 +39,56 @@ def test_shapes_and_range(decoder, shape):
     assert ((images > 0) & (images < 1)).all()
 
 
-def test_conv_draws_large_images():
-    assert ConvDecoder(12, (3, 224, 224))(_poses(batch=1)).shape == (1, 3, 224, 224)
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((2, 48, 48), (2, 48, 48)),
+        ((3, 48, 48), (3, 48, 48)),
+        ((1, 83, 83), (1, 83, 83)),
+        ((1, 84, 84), (1, 42, 42)),
+        ((3, 64, 64), (3, 32, 32)),
+        ((3, 65, 64), (3, 33, 32)),
+        ((3, 224, 224), (3, 45, 45)),
+        ((1, 1, 6912), (1, 1, 6912)),
+        ((1, 1, 6913), (1, 1, 3457)),
+        ((200, 3, 3), (200, 3, 3)),
+        ((5000, 1, 2), (5000, 1, 1)),
+        ((10_000, 3, 4), (10_000, 1, 1)),
+    ],
+)
+def test_large_images_are_decoded_smaller(shape, expected):
+    assert decoded_shape(shape) == expected
+
+
+@pytest.mark.parametrize("height", range(1, 300, 7))
+@pytest.mark.parametrize("width", [1, 64, 100, 10_000])
+def test_decoded_as_large_as_can_be(height, width):
+    def size(factor):
+        return -(-height // factor) * -(-width // factor)
+
+    factor = next(factor for factor in range(1, 100) if size(factor) <= 2304)
+    expected = (3, -(-height // factor), -(-width // factor))
+    assert decoded_shape((3, height, width)) == expected
+
+
+@each_decoder
+def test_large_images_are_interpolated(decoder):
+    torch.manual_seed(0)
+    large = DECODERS[decoder](12, (2, 96, 80)).double()
+    small = DECODERS[decoder](12, (2, 48, 40)).double()
+    small.load_state_dict(large.state_dict())
+    drawn = small(_poses().double())
+    padded = F.pad(drawn, (1, 1, 1, 1), mode="replicate")
+    # Between two pixels, a quarter of the way from the nearer one.
+    near, far = padded[:, :, 1:-1], padded[:, :, 2:]
+    rows = torch.stack(
+        [0.75 * near + 0.25 * padded[:, :, :-2], 0.75 * near + 0.25 * far]
+    )
+    rows = rows.movedim(0, 3).flatten(2, 3)
+    near, far = rows[..., 1:-1], rows[..., 2:]
+    columns = [0.75 * near + 0.25 * rows[..., :-2], 0.75 * near + 0.25 * far]
+    expected = torch.stack(columns, dim=-1).flatten(3)
+    assert_close(large(_poses().double()), expected)
 
 
 @pytest.mark.parametrize("side", range(1, 60))
