@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -71,9 +73,10 @@ class CapsuleLayer(nn.Module):
     ) -> None:
         super().__init__()
         check_option("routing", routing, ROUTINGS)
-        self.weight = nn.Parameter(torch.empty(in_caps, out_caps, in_dim, out_dim))
-        truncated_normal_(self.weight, weight_std)
         self.routing = ROUTINGS[routing](in_caps, out_caps, out_dim, **options)  # type: ignore[arg-type]
+        shape = (in_caps, out_caps, in_dim, out_dim)
+        self.weight = nn.Parameter(_empty(shape, self.routing.weight_order))
+        truncated_normal_(self.weight, weight_std)
 
     def forward(self, poses: Tensor) -> Routed:
         """Route poses of shape ``(batch, in_caps, in_dim)``."""
@@ -84,3 +87,9 @@ class CapsuleLayer(nn.Module):
         """Return what goes in and out."""
         in_caps, out_caps, in_dim, out_dim = self.weight.shape
         return f"{in_caps} x {in_dim} -> {out_caps} x {out_dim}"
+
+
+def _empty(shape: Sequence[int], order: Sequence[int]) -> Tensor:
+    """Return a tensor whose axes follow each other in memory in an order."""
+    in_memory = torch.empty([shape[axis] for axis in order])
+    return in_memory.permute([order.index(axis) for axis in range(len(shape))])

@@ -40,6 +40,9 @@ class Routing(nn.Module):
     ----------
     bias : Parameter of shape (out_caps, out_dim) or None
         The routing bias.
+    weight_order : tuple of int
+        The weight's axes as they should follow each other in memory, here all matrices
+        of a parent together.
 
     Raises
     ------
@@ -66,6 +69,8 @@ class Routing(nn.Module):
     ...         return Routed(self.shorten(total), coupling)
     >>> check_routing(Loudest)
     """
+
+    weight_order: tuple[int, int, int, int] = (1, 0, 2, 3)
 
     def __init__(
         self,
@@ -115,6 +120,9 @@ class DynamicRouting(Routing):
     >>> routed.poses.shape
     torch.Size([2, 3, 5])
     """
+
+    # A product with all matrices of a child needs no copy of them.
+    weight_order = (0, 2, 1, 3)
 
     def forward(self, poses: Tensor, weight: Tensor) -> Routed:
         """Route in some iterations."""
