@@ -28,7 +28,7 @@ def check_routing(routing: Callable[..., nn.Module]) -> None:
     routing : callable
         Such as a class of `skcaps.nn.ROUTINGS`: called as ``routing(in_caps, out_caps,
         out_dim)`` it returns a module that maps poses ``(batch, in_caps, in_dim)`` and
-        a weight ``(in_caps, out_caps, in_dim, out_dim)`` to a `Routed` pair. With its
+        a weight ``(in_caps, out_caps, in_dim, out_dim)`` to a `Routed`. With its
         initial parameters it must treat all capsules and all directions alike, so
         without a bias.
 
@@ -36,11 +36,11 @@ def check_routing(routing: Callable[..., nn.Module]) -> None:
     ------
     AssertionError
         If a law is broken; the message begins with its name. The laws: shapes and
-        dtype; couplings from 0 to 1 that sum to 1 over the parents; lengths below 1;
-        a rotation of the votes turns the poses and leaves the couplings; a permutation
-        of children or parents carries through; no image depends on the others of its
-        batch, and one image alone may come; gradients reach poses and weight and are
-        finite, also at poses of zeros.
+        dtype; couplings from 0 to 1 that sum to 1 over the parents; activations, where
+        there are some, from 0 to 1; lengths below 1; a rotation of the votes turns the
+        poses and leaves the couplings; a permutation of children or parents carries
+        through; no image depends on the others of its batch, and one image alone may
+        come; gradients reach poses and weight and are finite, also at poses of zeros.
 
     See Also
     --------
@@ -85,14 +85,14 @@ def check_routing(routing: Callable[..., nn.Module]) -> None:
         )
         for part in (slice(1, 3), slice(1, 2)):
             found = module(poses[part], weight)
-            expected = Routed(routed.poses[part], routed.coupling[part])
+            expected = routed.poses[part], routed.coupling[part]
             _same("independence of the images of a batch", found, *expected)
     for factor in (1.0, 0.0):
         _check_gradients(module, factor * poses, weight)
 
 
 def _check_routed(routed: Routed) -> None:
-    poses, coupling = routed
+    poses, coupling, activations = routed
     shapes = tuple(poses.shape), tuple(coupling.shape)
     expected = (_BATCH, _CAPS_OUT, _DIM_OUT), (_BATCH, _CAPS_IN, _CAPS_OUT)
     _hold(
@@ -114,6 +114,13 @@ def _check_routed(routed: Routed) -> None:
         coupling.sum(dim=2),
         torch.ones_like(coupling[:, :, 0]),
     )
+    if activations is not None:
+        _hold(
+            "activations",
+            tuple(activations.shape) == (_BATCH, _CAPS_OUT)
+            and bool(((activations >= 0) & (activations <= 1)).all()),
+            "they must be (batch, out_caps) from 0 to 1, or None",
+        )
     longest = lengths(poses).max().item()
     _hold("lengths below 1", longest < 1, f"got {longest:.4g}")
 

@@ -102,6 +102,12 @@ class _Transposed(_Plain):
         return Routed(routed.poses, routed.coupling.mT)
 
 
+class _TooActive(_Plain):
+    def forward(self, poses, weight):
+        routed = super().forward(poses, weight)
+        return routed._replace(activations=1 + routed.poses.norm(dim=2))
+
+
 class _Detached(_Plain):
     def couple(self, heard):
         return super().couple(heard).detach()
@@ -133,6 +139,7 @@ def test_the_plain_routing_is_right():
         (_Transposed, "shapes: poses must be "),
         (_Single, "dtype: float64 became "),
         (_Detached, "finite gradients: an input gets none"),
+        (_TooActive, "activations: they must be "),
     ],
 )
 def test_a_broken_routing_is_told_by_its_law(routing, law):

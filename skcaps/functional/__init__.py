@@ -22,13 +22,21 @@ from skcaps.functional._masking import (
     mask_each_label,
 )
 from skcaps.functional._squash import SQUASHES, squash, squash_exp
-from skcaps.functional._votes import votes
+from skcaps.functional._votes import matrix_votes, votes
 from skcaps.functional.routing import (
     Routed,
     dynamic_routing,
+    em_from_votes,
+    em_routing,
+    inverted_attention_from_votes,
+    inverted_attention_routing,
     learned_routing,
     self_attention_routing,
+    self_from_votes,
+    self_routing,
     uniform_routing,
+    variational_bayes_from_votes,
+    variational_bayes_routing,
 )
 
 __all__ = [
@@ -42,20 +50,29 @@ __all__ = [
     "cross_entropy_loss",
     "dynamic_routing",
     "efficient_augmentation",
+    "em_from_votes",
+    "em_routing",
+    "inverted_attention_from_votes",
+    "inverted_attention_routing",
     "learned_routing",
     "lengths",
     "margin_loss",
     "mask_by_label",
     "mask_by_length",
     "mask_each_label",
+    "matrix_votes",
     "odds_logits",
     "random_shift",
     "reconstruction_loss",
     "scaled_logits",
     "self_attention_routing",
+    "self_from_votes",
+    "self_routing",
     "spread_loss",
     "squash",
     "squash_exp",
     "uniform_routing",
+    "variational_bayes_from_votes",
+    "variational_bayes_routing",
     "votes",
 ]

@@ -28,6 +28,22 @@ def check_poses(poses: Tensor, weight: Tensor) -> None:
         )
 
 
+def check_matrix_poses(poses: Tensor, weight: Tensor) -> None:
+    """As `check_poses`, for rows of matrices."""
+    if weight.ndim != 4:
+        raise ValueError(
+            "weight must have shape (caps_in, caps_out, dim, columns), "
+            f"got {tuple(weight.shape)}."
+        )
+    caps_in, _, dim, _ = weight.shape
+    fit = poses.ndim == 3 and poses.shape[1] == caps_in and poses.shape[2] > 0
+    if not fit or poses.shape[2] % dim:
+        raise ValueError(
+            f"poses must have shape (batch, {caps_in}, rows * {dim}), "
+            f"got {tuple(poses.shape)}."
+        )
+
+
 def check_images(images: Tensor) -> None:
     """Raise unless `images` is a batch of images of floating point."""
     if images.ndim != 4:

@@ -55,7 +55,7 @@ class CapsuleLayer(nn.Module):
     --------
     >>> import torch
     >>> from skcaps.nn import CapsuleLayer
-    >>> poses, coupling = CapsuleLayer(1152, 8, 10, 16)(torch.rand(2, 1152, 8))
+    >>> poses, coupling, _ = CapsuleLayer(1152, 8, 10, 16)(torch.rand(2, 1152, 8))
     >>> poses.shape, coupling.shape
     (torch.Size([2, 10, 16]), torch.Size([2, 1152, 10]))
     """

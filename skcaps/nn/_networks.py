@@ -57,7 +57,7 @@ class CapsuleNetwork(nn.Module):
     >>> import torch
     >>> from skcaps.nn import capsnet
     >>> network = capsnet((1, 28, 28), n_classes=10)
-    >>> poses, coupling = network(torch.rand(2, 1, 28, 28))
+    >>> poses, coupling, _ = network(torch.rand(2, 1, 28, 28))
     >>> poses.shape, coupling.shape
     (torch.Size([2, 10, 16]), torch.Size([2, 1152, 10]))
     >>> network.reconstruct(poses).shape

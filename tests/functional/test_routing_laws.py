@@ -49,6 +49,14 @@ def test_lengths_are_below_one(name, options, squashing):
 
 
 @each_case
+@each_squash
+def test_activations_are_the_lengths(name, options, squashing):
+    inputs = random_inputs()
+    routed = route(name, **inputs, squash=SQUASHES[squashing], **options)
+    assert_close(routed.activations, lengths(routed.poses), rtol=0, atol=0)
+
+
+@each_case
 def test_rotation_equivariance_in_vote_space(name, options):
     inputs = random_inputs()
     routed = route(name, **inputs, **options)
@@ -182,7 +190,7 @@ def test_parts_of_a_batch_do_not_show(batch, stop_gradient, monkeypatch):
     options = {"stop_gradient": stop_gradient}
     whole, expected = route("dynamic", **inputs), _gradients(inputs, **options)
     monkeypatch.setattr(_agreement, "_VOTES_BYTES", {"cpu": 0})
-    assert_equal(route("dynamic", **inputs), *whole)
+    assert_equal(route("dynamic", **inputs), whole.poses, whole.coupling)
     for found, gradient in zip(_gradients(inputs, **options), expected, strict=True):
         assert_close(found, gradient, rtol=0, atol=1e-12)
 

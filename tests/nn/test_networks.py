@@ -35,7 +35,7 @@ SHAPES = [(1, 1, 1), (1, 1, 2), (1, 1, 30), (1, 8, 8), (3, 33, 57), (4, 64, 64)]
 @pytest.mark.parametrize("decoder", ["dense", "conv", None])
 def test_any_size(name, shape, n_classes, decoder):
     network = small(name, shape, n_classes, decoder=decoder)
-    poses, coupling = network(random_images(2, *shape))
+    poses, coupling, _ = network(random_images(2, *shape))
     assert poses.shape == (2, n_classes, 16)
     assert coupling.shape == (2, network.primary.out_caps, n_classes)
     assert (poses.norm(dim=-1) < 1).all()
@@ -99,7 +99,7 @@ def test_hidden_capsules(name):
     shapes = [tuple(layer.weight.shape) for layer in network.layers]
     assert below.out_dim == 2
     assert shapes == [(below.out_caps, 6, 2, 4), (6, 5, 4, 3), (5, 3, 3, 7)]
-    poses, coupling = network(random_images(2, 1, 12, 12))
+    poses, coupling, _ = network(random_images(2, 1, 12, 12))
     assert poses.shape == (2, 3, 7)
     assert coupling.shape == (2, 5, 3)
 
@@ -208,7 +208,7 @@ def test_custom_stem_fixes_the_primary_capsules():
 @each_routing
 def test_float64(name, routing):
     network = small(name, routing=routing).double()
-    poses, coupling = network(random_images(2, 1, 12, 12, dtype=torch.float64))
+    poses, coupling, _ = network(random_images(2, 1, 12, 12, dtype=torch.float64))
     assert poses.dtype == coupling.dtype == torch.float64
     assert network.reconstruct(poses).dtype == torch.float64
 
@@ -222,7 +222,7 @@ def test_bfloat16_autocast(name, weighted):
     exact = network(images, weight).poses
     with torch.autocast("cpu", torch.bfloat16):
         assert network.encode(images, weight).dtype == torch.bfloat16
-        poses, coupling = network(images, weight)
+        poses, coupling, _ = network(images, weight)
         assert network.reconstruct(poses).dtype == torch.bfloat16
     assert poses.dtype == coupling.dtype == torch.float32
     assert_close(poses, exact, rtol=0, atol=0.02)

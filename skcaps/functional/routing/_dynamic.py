@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from skcaps.functional._squash import Squash, squash
 from skcaps.functional.routing._agreement import RouteByAgreement
-from skcaps.functional.routing._routed import Routed, check_shapes
+from skcaps.functional.routing._routed import Routed, check_shapes, with_lengths
 from skcaps.functional.routing._uniform import uniform_routing
 
 
@@ -51,8 +51,8 @@ def dynamic_routing(
     Returns
     -------
     Routed
-        Parent poses (batch, caps_out, dim_out) and coupling (batch, caps_in,
-        caps_out), which sums to 1 over `caps_out`.
+        Parent poses (batch, caps_out, dim_out), coupling (batch, caps_in, caps_out),
+        which sums to 1 over `caps_out`, and the lengths of the poses as activations.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def dynamic_routing(
             stop_gradient,
             squash,
         )
-    return Routed(parents, coupling.transpose(1, 2))
+    return with_lengths(parents, coupling.transpose(1, 2))
 
 
 def _check_nothing_to_train(squash: Squash) -> None:

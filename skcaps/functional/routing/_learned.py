@@ -5,7 +5,7 @@ from torch import Tensor
 
 from skcaps.functional._squash import Squash, squash
 from skcaps.functional.routing._products import combine, stack_matrices
-from skcaps.functional.routing._routed import Routed, check_shapes
+from skcaps.functional.routing._routed import Routed, check_shapes, with_lengths
 
 
 def learned_routing(
@@ -43,8 +43,9 @@ def learned_routing(
     Returns
     -------
     Routed
-        Parent poses (batch, caps_out, dim_out) and coupling (batch, caps_in,
-        caps_out), the same for every sample, which sums to 1 over `caps_out`.
+        Parent poses (batch, caps_out, dim_out), coupling (batch, caps_in, caps_out),
+        the same for every sample, which sums to 1 over `caps_out`, and the lengths of
+        the poses as activations.
 
     Raises
     ------
@@ -72,4 +73,4 @@ def learned_routing(
     # One coupling for the batch scales the weight, which is cheaper than the poses.
     matrices = stack_matrices(weight * shares[:, :, None, None])
     parents = squash(combine(poses, matrices, 1.0, bias))
-    return Routed(parents.transpose(0, 1), shares.expand(len(poses), -1, -1))
+    return with_lengths(parents.transpose(0, 1), shares.expand(len(poses), -1, -1))

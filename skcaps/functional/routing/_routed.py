@@ -5,6 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from skcaps.functional._checks import check_poses, check_shape
+from skcaps.functional._lengths import lengths
 
 
 class Routed(NamedTuple):
@@ -13,14 +14,23 @@ class Routed(NamedTuple):
     Attributes
     ----------
     poses : Tensor of shape (batch, caps_out, dim_out)
-        Squashed parent capsules.
+        Parent capsules.
     coupling : Tensor of shape (batch, caps_in, caps_out)
         The coefficients that the last sum over the children used. May be a view with
         shared memory: copy it before writing to it.
+    activations : Tensor of shape (batch, caps_out) or None
+        How present each parent is, from 0 to 1: the length of its pose where the
+        routing squashes poses. None, the default, where a routing leaves that open.
     """
 
     poses: Tensor
     coupling: Tensor
+    activations: Tensor | None = None
+
+
+def with_lengths(poses: Tensor, coupling: Tensor) -> Routed:
+    """Let the length of a pose say how present its capsule is."""
+    return Routed(poses, coupling, lengths(poses))
 
 
 def in_batch_order(poses: Tensor, parents: Tensor, coupling: Tensor | float) -> Routed:
@@ -28,7 +38,7 @@ def in_batch_order(poses: Tensor, parents: Tensor, coupling: Tensor | float) -> 
     if not isinstance(coupling, Tensor):
         filled = poses.new_full((), coupling)
         coupling = filled.expand(len(parents), *poses.shape[:2])
-    return Routed(parents.transpose(0, 1), coupling.permute(1, 2, 0))
+    return with_lengths(parents.transpose(0, 1), coupling.permute(1, 2, 0))
 
 
 def check_shapes(

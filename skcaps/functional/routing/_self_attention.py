@@ -49,8 +49,9 @@ def self_attention_routing(
     Returns
     -------
     Routed
-        Parent poses (batch, caps_out, dim_out) and coupling (batch, caps_in,
-        caps_out), `prior` included: it sums to 1 over `caps_out` only without one.
+        Parent poses (batch, caps_out, dim_out), coupling (batch, caps_in, caps_out),
+        `prior` included: it sums to 1 over `caps_out` only without one, and the lengths
+        of the poses as activations.
 
     Raises
     ------

@@ -38,8 +38,8 @@ def uniform_routing(
     Returns
     -------
     Routed
-        Parent poses (batch, caps_out, dim_out) and the constant coupling (batch,
-        caps_in, caps_out).
+        Parent poses (batch, caps_out, dim_out), the constant coupling (batch, caps_in,
+        caps_out) and the lengths of the poses as activations.
 
     Raises
     ------
