@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skcaps.estimators import _fitting, _inputs, _state
 from skcaps.estimators._callbacks import CallbackSupportMixin, with_callbacks
-from skcaps.estimators._fitted import class_lengths
+from skcaps.estimators._fitted import class_activations, class_lengths
 from skcaps.estimators._machine import PRECISIONS
 from skcaps.estimators._parameters import CapsuleEstimator
 from skcaps.estimators._range import from_unit, warn_of_drift
@@ -71,7 +71,7 @@ class BaseCapsuleClassifier(
         Warns
         -----
         ConvergenceWarning
-            If all capsule lengths end alike, or the training images are classified no
+            If all activations end alike, or the training images are classified no
             better than by the most frequent class.
         """
         self._refuse(unknown)
@@ -124,8 +124,33 @@ class BaseCapsuleClassifier(
         _fitting.partial_fit(self, X, y, classes, sample_weight, sources)
         return self
 
+    def activations(self, X):
+        """Return how present each class is, the network's own score.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            As in `fit`.
+
+        Returns
+        -------
+        activations : ndarray of shape (n_samples, n_classes)
+            In [0, 1], float32 (float64 with ``precision="float64"``): the lengths of
+            the class capsules where the routing shortens them to say so, and what it
+            computes beside the poses where it does ("em", "vb", "self",
+            "inverted_attention").
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `X` does not fit the training images.
+        """
+        return self._map(class_activations, X)
+
     def lengths(self, X):
-        """Return the lengths of the class capsules, the network's own score.
+        """Return the lengths of the class capsules' poses.
 
         Parameters
         ----------
@@ -135,7 +160,8 @@ class BaseCapsuleClassifier(
         Returns
         -------
         lengths : ndarray of shape (n_samples, n_classes)
-            In [0, 1), float32 (float64 with ``precision="float64"``).
+            Not negative, float32 (float64 with ``precision="float64"``). Below 1 where
+            they are the `activations`.
 
         Raises
         ------
@@ -144,7 +170,7 @@ class BaseCapsuleClassifier(
         ValueError
             If `X` does not fit the training images.
         """
-        return self._map(lambda routed: class_lengths(routed.poses), X)
+        return self._map(class_lengths, X)
 
     def poses(self, X):
         """Return the pose vectors of the class capsules.
@@ -157,7 +183,7 @@ class BaseCapsuleClassifier(
         Returns
         -------
         poses : ndarray of shape (n_samples, n_classes, pose_dim)
-            Vectors of length below 1.
+            Vectors; of length below 1 where lengths are the `activations`.
 
         Raises
         ------
@@ -276,10 +302,10 @@ class BaseCapsuleClassifier(
         Returns
         -------
         y_prob : ndarray of shape (n_samples, n_classes)
-            Each length is read as the probability that its class is there, and exactly
-            one is: in proportion to ``length / (1 - length)``. With
+            Each activation is read as the probability that its class is there, and
+            exactly one is: in proportion to ``activation / (1 - activation)``. With
             ``loss="cross_entropy"`` the softmax that it trains, and for multilabel `y`
-            the lengths themselves.
+            the activations themselves.
 
         Raises
         ------
@@ -291,7 +317,7 @@ class BaseCapsuleClassifier(
         fitted = self._checked()
         return self._map(
             lambda routed: fitted.labels.probabilities(
-                class_lengths(routed.poses), fitted.loss
+                class_activations(routed), fitted.loss
             ),
             X,
         )
@@ -307,8 +333,9 @@ class BaseCapsuleClassifier(
         Returns
         -------
         scores : ndarray of shape (n_samples, n_classes) or (n_samples,)
-            Lengths; for two classes the logarithm of the ratio of their probabilities,
-            positive for the second; for multilabel `y` lengths minus 0.5.
+            Activations; for two classes the logarithm of the ratio of their
+            probabilities, positive for the second; for multilabel `y` activations
+            minus 0.5.
 
         Raises
         ------
@@ -319,14 +346,12 @@ class BaseCapsuleClassifier(
         """
         fitted = self._checked()
         return self._map(
-            lambda routed: fitted.labels.scores(
-                class_lengths(routed.poses), fitted.loss
-            ),
+            lambda routed: fitted.labels.scores(class_activations(routed), fitted.loss),
             X,
         )
 
     def predict(self, X):
-        """Return the class of the longest capsule.
+        """Return the most active class.
 
         Parameters
         ----------
@@ -336,7 +361,7 @@ class BaseCapsuleClassifier(
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Labels; for multilabel `y` an indicator of the capsules longer than 0.5.
+            Labels; for multilabel `y` an indicator of the activations above 0.5.
 
         Raises
         ------
@@ -346,9 +371,7 @@ class BaseCapsuleClassifier(
             If `X` does not fit the training images.
         """
         labels = self._checked().labels
-        encoded = self._map(
-            lambda routed: labels.decide(class_lengths(routed.poses)), X
-        )
+        encoded = self._map(lambda routed: labels.decide(class_activations(routed)), X)
         return labels.to_labels(encoded)
 
     def score(self, X, y, sample_weight=None):
@@ -401,7 +424,9 @@ class BaseCapsuleClassifier(
             If the classifier has no decoder, `X` does not fit the training images, or
             `y` holds an unknown label.
         """
-        decoded = self._decode(lambda poses, unit, *y: self._in_units(poses, *y), X, y)
+        decoded = self._decode(
+            lambda routed, unit, *y: self._in_units(routed, *y), X, y
+        )
         return decoded.reshape(len(decoded), *_inputs.sample_shape(X))
 
     def reconstruction_error(self, X, y=None):
@@ -437,8 +462,8 @@ class BaseCapsuleClassifier(
         """
         fitted = self._checked()
 
-        def error(poses, unit, *encoded):
-            difference = fitted.decode(poses, *encoded) - unit
+        def error(routed, unit, *encoded):
+            difference = fitted.decode(routed, *encoded) - unit
             return difference.square().flatten(1).sum(dim=1)
 
         return self._decode(error, X, y)
@@ -482,13 +507,13 @@ class BaseCapsuleClassifier(
         ]
         values = _as_list("values", np.asarray(values, dtype=float))
 
-        def sweep(poses, unit, *encoded):
+        def sweep(routed, unit, *encoded):
             # The classes that are decoded stay those of the unchanged poses.
             if not encoded:
-                encoded = (fitted.labels.decide(class_lengths(poses)),)
+                encoded = (fitted.labels.decide(class_activations(routed)),)
             changes = itertools.product(dimensions, values)
             rows = [
-                self._in_units(_add(poses, *change), *encoded) for change in changes
+                self._in_units(_add(routed, *change), *encoded) for change in changes
             ]
             return torch.stack(rows, dim=1)
 
@@ -518,7 +543,7 @@ class BaseCapsuleClassifier(
         return fitted.map(lambda images: part(fitted.run(images)), rows)
 
     def _decode(self, function, X, y):
-        """Join what a function makes of poses, images and, where given, the classes."""
+        """Join what a function makes of capsules, images and the classes, where given."""
         fitted = self._checked()
         rows = self._rows(X)
         beside = () if y is None else (self._encode(y, len(rows)),)
@@ -527,9 +552,7 @@ class BaseCapsuleClassifier(
                 'This classifier has no decoder; fit it with decoder="dense" or "conv".'
             )
         return fitted.map(
-            lambda images, *encoded: function(
-                fitted.run(images).poses, images, *encoded
-            ),
+            lambda images, *encoded: function(fitted.run(images), images, *encoded),
             rows,
             *beside,
         )
@@ -550,10 +573,10 @@ class BaseCapsuleClassifier(
             )
         return labels.encode(y)
 
-    def _in_units(self, poses, *encoded):
-        """Decode poses to rows in the training images' units."""
+    def _in_units(self, routed, *encoded):
+        """Decode capsules to rows in the training images' units."""
         fitted = self._fitted
-        images = from_unit(fitted.decode(poses, *encoded), fitted.input_range)
+        images = from_unit(fitted.decode(routed, *encoded), fitted.input_range)
         return fitted.layout.to_rows(images)
 
     @property
@@ -642,7 +665,8 @@ def _check_dimension(dimension, pose_dim):
     return int(dimension)
 
 
-def _add(poses, dimension, value):
-    changed = poses.clone()
+def _add(routed, dimension, value):
+    """Change one dimension of all poses."""
+    changed = routed.poses.clone()
     changed[..., dimension] += value
-    return changed
+    return routed._replace(poses=changed)

@@ -7,18 +7,17 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from skcaps.estimators._warnings import warn
-from skcaps.functional import lengths
 
 _IMAGES = 128
 # So few show whether a training of one pass has exploded.
 FEW_IMAGES = 16
-# Of the lengths of a class capsule over all images; one that has learned has tenths.
+# Of the activations of a class over all images; one that has learned has tenths.
 _ALIKE = 0.01
 
 
 @torch.no_grad()
 def find_fault(network, dataset, learning_rate) -> str | None:
-    """Say how the capsule lengths show that nothing was learned, if they do.
+    """Say how the activations show that nothing was learned, if they do.
 
     Parameters
     ----------
@@ -32,7 +31,7 @@ def find_fault(network, dataset, learning_rate) -> str | None:
     Raises
     ------
     ValueError
-        If lengths are infinite or NaN.
+        If activations are infinite or NaN.
     """
     batch = dataset.sample(_IMAGES)
     found = check_output(network, batch, learning_rate)
@@ -41,9 +40,9 @@ def find_fault(network, dataset, learning_rate) -> str | None:
 
 @torch.no_grad()
 def check_output(network, batch, learning_rate) -> Tensor:
-    """Return the capsule lengths of a batch, or raise a ValueError if one is none."""
+    """Return the activations of a batch, or raise a ValueError if one is none."""
     # Called as a module, a compiled network would compile once more.
-    found = lengths(network.forward(batch.images).poses)
+    found = network.forward(batch.images).activations
     if not torch.isfinite(found).all():
         raise ValueError(
             "The trained network returns capsules that are infinite or NaN; lower "
@@ -67,7 +66,7 @@ def warn_of_fault(fault: str | None, learning_rate: float) -> None:
 def _find_fault(found, is_right, batch) -> str | None:
     n_images = len(found)
     if n_images > 1 and found.std(dim=0).max() < _ALIKE:
-        return f"the capsule lengths are alike for all of {n_images} training images"
+        return f"the activations are alike for all of {n_images} training images"
     weight = batch.sample_weight
     if weight is None:
         weight = torch.ones_like(found[:, 0])

@@ -16,7 +16,7 @@ from skcaps.estimators._labels import Labels
 from skcaps.estimators._layout import ImageLayout
 from skcaps.estimators._machine import Machine, undisturbed
 from skcaps.estimators._range import from_unit, to_unit
-from skcaps.functional import lengths
+from skcaps.functional import Routed, lengths
 from skcaps.nn import CapsuleNetwork
 
 # Large enough to fill a CPU or GPU, small enough for large images.
@@ -112,26 +112,34 @@ class FittedNetwork:
             )
         return routed
 
-    def decode(self, poses: Tensor, encoded: Tensor | None = None) -> Tensor:
+    def decode(self, routed: Routed, encoded: Tensor | None = None) -> Tensor:
         """Decode capsules to images (batch, channels, height, width).
 
         Parameters
         ----------
-        poses : Tensor of shape (batch, n_classes, pose_dim)
+        routed : Routed
+            Poses (batch, n_classes, pose_dim) and activations.
         encoded : Tensor, optional
-            The classes, as from `Labels.encode`; by default those that the poses say.
+            The classes, as from `Labels.encode`; by default the active ones.
         """
+        poses = routed.poses
         if encoded is None:
-            encoded = self.labels.decide(class_lengths(poses))
+            encoded = self.labels.decide(class_activations(routed))
         targets = self.labels.to_rows(encoded, poses.dtype)
         marks = self.labels.mark(encoded)
         return self.labels.decode(self.network, poses, targets, marks)
 
 
-def class_lengths(poses: Tensor) -> Tensor:
-    """Return lengths below 1; rounding may make that of a long capsule larger."""
-    found = lengths(poses)
+def class_activations(routed: Routed) -> Tensor:
+    """Return activations below 1; rounding may make one of a long capsule larger."""
+    found = routed.activations
     return found.clamp(max=1 - torch.finfo(found.dtype).eps / 2)
+
+
+def class_lengths(routed: Routed) -> Tensor:
+    """Return lengths; where they are the activations, below 1."""
+    found = lengths(routed.poses)
+    return torch.where(found == routed.activations, class_activations(routed), found)
 
 
 def _join(parts, n_rows):

@@ -20,7 +20,7 @@ from skcaps.nn import CapsuleNetwork
 
 @dataclass(frozen=True, eq=False)
 class Labels(ABC):
-    """What labels are, and what lengths of class capsules say about them.
+    """What labels are, and what activations of class capsules say about them.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Labels(ABC):
 
     @abstractmethod
     def decide(self, found: Tensor) -> Tensor:
-        """Return `encode`'s form of what lengths (batch, n_classes) say."""
+        """Return `encode`'s form of what activations (batch, n_classes) say."""
 
     @abstractmethod
     def to_labels(self, encoded: np.ndarray) -> np.ndarray:
@@ -86,11 +86,11 @@ class Labels(ABC):
 
     @abstractmethod
     def probabilities(self, found: Tensor, loss: str) -> Tensor:
-        """Return probabilities (batch, n_classes) from lengths trained with a loss."""
+        """Return probabilities (batch, n_classes) from activations trained with a loss."""
 
     @abstractmethod
     def scores(self, found: Tensor, loss: str) -> Tensor:
-        """Return what `decision_function` returns, from lengths."""
+        """Return what `decision_function` returns, from activations."""
 
     @abstractmethod
     def is_right(self, found: Tensor, targets: Tensor) -> Tensor:
@@ -298,7 +298,7 @@ def _check(y) -> tuple[np.ndarray, type[Labels]]:
 
 
 def check_loss(loss: str, labels: Labels) -> None:
-    """Raise a ValueError for a loss that does not train lengths towards 0.5 and above.
+    """Raise a ValueError for a loss that does not train activations towards 0.5 and above.
 
     Cross entropy makes the classes of an image share one, so that none of several is
     longer than 0.5.

@@ -9,11 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from skcaps.estimators._labels import Labels, MultiLabel
-from skcaps.functional import (
-    LOSSES,
-    lengths,
-    reconstruction_loss,
-)
+from skcaps.functional import LOSSES, reconstruction_loss
 from skcaps.nn import CapsuleNetwork
 
 # Of the mean squared error of an image: the papers' 0.0005 for the sum over 28x28.
@@ -81,7 +77,7 @@ class Objective(nn.Module):
         self.settings = settings
 
     def forward(self, network: CapsuleNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the loss and the capsule lengths (batch, n_classes)."""
+        """Return the loss and the activations (batch, n_classes)."""
         labels, loss_name, reconstruction_weight, weight_scale, in_bfloat16 = (
             self.settings
         )
@@ -91,8 +87,7 @@ class Objective(nn.Module):
         else:
             loss_weight = None
         with torch.autocast(images.device.type, torch.bfloat16, in_bfloat16):
-            poses = network(images, sample_weight).poses
-            found = lengths(poses)
+            poses, _, found = network(images, sample_weight)
             loss = LOSSES[loss_name](found, targets, loss_weight)
             if network.decoder is not None and reconstruction_weight:
                 decoded, wanted = _decode(labels, network, poses, batch)

@@ -38,11 +38,14 @@ class CapsuleEstimator(BaseEstimator):
         ``{"height": 16, "width": 8, "channels": 4}``. "auto" takes the shape of 3-D and
         4-D `X`; flat rows are a square grey image if their length is a square, else an
         image one pixel high.
-    routing : {"dynamic", "self_attention", "uniform", "learned"}
-        How the last capsules are assigned to the classes. "uniform" spreads them
-        evenly; "learned" trains one coupling for all images.
+    routing : str
+        How capsules are assigned to those above. By agreement: "dynamic",
+        "self_attention", "inverted_attention". As a mixture of Gaussians: "em", "vb"
+        (variational Bayes). By the capsule's own pose: "self". Not at all: "uniform"
+        spreads them evenly, "learned" trains one coupling for all images.
     routing_iterations : int
-        Iterations of dynamic routing; the other routings have none.
+        Iterations of "dynamic", "em", "vb" and "inverted_attention"; the others have
+        none.
     primary_dim : int
         Dimension of the primary capsules.
     pose_dim : int
@@ -65,7 +68,7 @@ class CapsuleEstimator(BaseEstimator):
         have lengths far from 0 and from 1 (see `skcaps.nn.calibrate`). "auto" is
         "calibrated" here: images need not be as bright as MNIST's.
     loss : {"margin", "spread", "cross_entropy"}
-        Loss on the lengths of the class capsules.
+        Loss on the activations of the class capsules.
     learning_rate : float
         Step size of Adam at the start.
     learning_rate_decay : "auto" or float

@@ -110,21 +110,21 @@ class CapsuleNet(NeuralNet):
     def train_step_single(self, batch, **fit_params):
         """Compute loss and gradients of one batch."""
         self._set_training(True)
-        loss, lengths = self.criterion_(self.module_, batch)
+        loss, found = self.criterion_(self.module_, batch)
         loss.backward()
-        return self._report(batch, loss, lengths)
+        return self._report(batch, loss, found)
 
     def validation_step(self, batch, **fit_params):
         """Compute the loss of one held-out batch."""
         self._set_training(False)
         with torch.no_grad():
-            loss, lengths = self.criterion_(self.module_, batch)
-        return self._report(batch, loss, lengths)
+            loss, found = self.criterion_(self.module_, batch)
+        return self._report(batch, loss, found)
 
-    def _report(self, batch, loss, lengths):
-        accuracy = self.criterion_.accuracy(lengths, batch)
+    def _report(self, batch, loss, found):
+        accuracy = self.criterion_.accuracy(found, batch)
         means = torch.stack([loss.detach(), accuracy.to(loss.dtype)])
-        return {"loss": loss, "y_pred": lengths, "means": means}
+        return {"loss": loss, "y_pred": found, "means": means}
 
     def notify(self, method_name, **kwargs):
         """Tell all callbacks, and end the training if one asks for it."""
@@ -417,7 +417,7 @@ def check_callbacks(callbacks, *, has_valid):
         if issubclass(kind, ScoringBase):
             raise TypeError(
                 f"callbacks must not hold {kind.__name__}, since skorch cannot score "
-                "capsule lengths; read net.history[-1] in a callback of your own: it "
+                "activations; read net.history[-1] in a callback of your own: it "
                 "has the loss and the accuracy of training and validation."
             )
         monitor = getattr(callback, "monitor", None)

@@ -19,25 +19,31 @@ from skcaps.nn._networks import CapsuleNetwork, capsnet, efficient_capsnet
 from skcaps.nn._norm import BatchNorm, InstanceNorm
 from skcaps.nn._primary import DepthwisePrimaryCapsules, PrimaryCapsules
 from skcaps.nn._published import is_published_efficient
-from skcaps.nn._routings import (
-    ROUTINGS,
-    DynamicRouting,
-    LearnedRouting,
-    Routing,
-    SelfAttentionRouting,
-    UniformRouting,
-)
 from skcaps.nn._stems import (
     NORMS,
     CapsNetStem,
     CustomStem,
     EfficientCapsNetStem,
 )
+from skcaps.nn.routing import (
+    ROUTINGS,
+    ActivationRouting,
+    DynamicRouting,
+    EMRouting,
+    InvertedAttentionRouting,
+    LearnedRouting,
+    Routing,
+    SelfAttentionRouting,
+    SelfRouting,
+    UniformRouting,
+    VariationalBayesRouting,
+)
 
 __all__ = [
     "DECODERS",
     "NORMS",
     "ROUTINGS",
+    "ActivationRouting",
     "BatchNorm",
     "CapsNetStem",
     "CapsuleLayer",
@@ -48,13 +54,17 @@ __all__ = [
     "DenseDecoder",
     "DepthwisePrimaryCapsules",
     "DynamicRouting",
+    "EMRouting",
     "EfficientCapsNetStem",
     "InstanceNorm",
+    "InvertedAttentionRouting",
     "LearnedRouting",
     "PrimaryCapsules",
     "Routing",
     "SelfAttentionRouting",
+    "SelfRouting",
     "UniformRouting",
+    "VariationalBayesRouting",
     "calibrate",
     "capsnet",
     "capsnet_geometry",

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from skcaps.functional import SQUASHES, lengths, mask_by_label, uniform_routing
+from skcaps.functional._squash import Squash
 from skcaps.nn._capsules import CapsuleLayer
 from skcaps.nn._decoders import ConvDecoder, DenseDecoder
 from skcaps.nn._networks import CapsuleNetwork
 from skcaps.nn._primary import DepthwisePrimaryCapsules, PrimaryCapsules
 from skcaps.nn._stems import CapsNetStem
+from skcaps.nn.routing import ActivationRouting, Routing
 
 # About what CapsNet's published values give on the images that it was published for:
 # primary capsules of length 0.08 from features of standard deviation 0.125. Adam moves
@@ -28,6 +30,9 @@ _SPREAD = 0.125
 # shorter. The second is not, and there a short start generalizes better: 0.1 instead of
 # 0.01 costs 16 points on 20 noisy patterns (docs/benchmarks.md).
 _LAYER_LENGTHS = {"squash": 0.1, "squash_exp": 0.01}
+# Where nothing shortens them, the numbers in the votes of some capsules are then about 1,
+# as large as the priors of variational Bayes expect.
+_UNSQUASHED_LENGTH = 1.0
 _TOLERANCE = 0.05
 _MOST_TRIES = 20
 # Below 1 / 2, the inverse of the quadratic squash at 0, it would need more tries;
@@ -99,9 +104,11 @@ def calibrate(
         features = network.stem(images, sample_weight)
         _calibrate(network.primary, features, weight)
         poses = network.primary(features)
+        activations = None
         for layer in network.layers:
             _calibrate(layer, poses, weight)
-            poses = layer(poses).poses
+            _, _, activations = routed = layer(poses, activations)
+            poses = routed.poses
         if network.decoder is not None:
             masked = mask_by_label(poses, targets.to(poses.dtype)).flatten(1)
             _calibrate(network.decoder, _to_length(masked, weight), weight)
@@ -139,15 +146,27 @@ def _(
 
 @_calibrate.register
 def _(layer: CapsuleLayer, inputs: Tensor, weight: Tensor) -> None:
-    name = layer.routing.squash
+    shorten, wanted = _start(layer.routing)
 
     # By another coupling large weights may make one parent long, all others short; and
     # a bias alone may make them longer than they should be.
     def measure() -> float:
-        routed = uniform_routing(inputs, layer.weight, squash=SQUASHES[name])
+        routed = uniform_routing(inputs, layer.weight, squash=shorten)
         return _mean_length(routed.poses, weight)
 
-    _scale_to_length((layer.weight,), measure, _LAYER_LENGTHS.get(name, _LENGTH))
+    _scale_to_length((layer.weight,), measure, wanted)
+
+
+def _start(routing: Routing) -> tuple[Squash, float]:
+    """Return how a routing shortens poses, and how long they should start."""
+    if isinstance(routing, ActivationRouting):
+        return _keep, _UNSQUASHED_LENGTH
+    name = routing.squash
+    return SQUASHES[name], _LAYER_LENGTHS.get(name, _LENGTH)
+
+
+def _keep(poses: Tensor) -> Tensor:
+    return poses
 
 
 @_calibrate.register

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from skcaps.functional import Routed
+from skcaps.functional import Routed, lengths
 from skcaps.nn._checks import check_option
 from skcaps.nn._initialization import truncated_normal_
-from skcaps.nn._routings import ROUTINGS
+from skcaps.nn.routing import ROUTINGS
 
 
 class CapsuleLayer(nn.Module):
@@ -22,8 +22,9 @@ class CapsuleLayer(nn.Module):
         Number and dimension of the capsules below.
     out_caps, out_dim : int
         Number and dimension of this layer's capsules.
-    routing : {"dynamic", "self_attention", "uniform", "learned"}, default="dynamic"
-        How the capsules below are assigned to those of this layer.
+    routing : str, default="dynamic"
+        How the capsules below are assigned to those of this layer, a key of
+        `ROUTINGS`.
     weight_std : float, default=0.1
         Standard deviation of the initial weights, a normal cut at two of them.
     **options
@@ -73,14 +74,34 @@ class CapsuleLayer(nn.Module):
     ) -> None:
         super().__init__()
         check_option("routing", routing, ROUTINGS)
-        self.routing = ROUTINGS[routing](in_caps, out_caps, out_dim, **options)  # type: ignore[arg-type]
+        self.routing = ROUTINGS[routing](
+            in_caps,
+            in_dim,
+            out_caps,
+            out_dim,
+            **options,  # type: ignore[arg-type]
+        )
         shape = (in_caps, out_caps, in_dim, out_dim)
         self.weight = nn.Parameter(_empty(shape, self.routing.weight_order))
         truncated_normal_(self.weight, weight_std)
 
-    def forward(self, poses: Tensor) -> Routed:
-        """Route poses of shape ``(batch, in_caps, in_dim)``."""
-        routed: Routed = self.routing(poses, self.weight)
+    def forward(self, poses: Tensor, activations: Tensor | None = None) -> Routed:
+        """Route poses of shape ``(batch, in_caps, in_dim)``.
+
+        Parameters
+        ----------
+        poses : Tensor of shape (batch, in_caps, in_dim)
+        activations : Tensor of shape (batch, in_caps), optional
+            How present the capsules below are, from 0 to 1; by default their lengths.
+
+        Returns
+        -------
+        Routed
+            With the lengths of the poses as activations, if the routing has no others.
+        """
+        routed: Routed = self.routing(poses, self.weight, activations)
+        if routed.activations is None:
+            return Routed(*routed[:2], lengths(routed.poses))
         return routed
 
     def extra_repr(self) -> str:

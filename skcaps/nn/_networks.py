@@ -100,10 +100,11 @@ class CapsuleNetwork(nn.Module):
 
     def route(self, poses: Tensor) -> Routed:
         """Return the class capsules from primary capsules."""
-        *hidden, last = self.layers
-        for layer in hidden:
-            poses = layer(poses).poses
-        routed: Routed = last(poses)
+        # Of the primary capsules the lengths say how present they are.
+        activations = None
+        for layer in self.layers:
+            routed: Routed = layer(poses, activations)
+            poses, activations = routed.poses, routed.activations
         return routed
 
     def reconstruct(self, poses: Tensor) -> Tensor:
@@ -156,7 +157,7 @@ def capsnet(
     routing : str, default="dynamic"
         A key of `skcaps.nn.ROUTINGS`.
     routing_iterations : int, default=3
-        Iterations of dynamic routing.
+        Iterations, where the routing has some.
     routing_bias : bool, default=False
         The trained vector that the released code, not the paper, adds to each class
         capsule.
@@ -256,7 +257,7 @@ def efficient_capsnet(
     routing : str, default="self_attention"
         A key of `skcaps.nn.ROUTINGS`.
     routing_iterations : int, default=3
-        Iterations of dynamic routing, where that is chosen.
+        Iterations, where the routing has some.
     norm : {"auto", "batch", "instance"}, default="auto"
         Normalization of the stem. "auto" is the paper's: by instance for its
         smallNORB images of shape (2, 48, 48), by batch for all others.

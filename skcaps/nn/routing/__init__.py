@@ -1,0 +1,37 @@
+"""Routings with their own parameters: one thin module for each function."""
+
+from skcaps.nn.routing._activation import ActivationRouting
+from skcaps.nn.routing._dynamic import DynamicRouting
+from skcaps.nn.routing._em import EMRouting
+from skcaps.nn.routing._inverted_attention import InvertedAttentionRouting
+from skcaps.nn.routing._learned import LearnedRouting
+from skcaps.nn.routing._routing import Routing
+from skcaps.nn.routing._self import SelfRouting
+from skcaps.nn.routing._self_attention import SelfAttentionRouting
+from skcaps.nn.routing._uniform import UniformRouting
+from skcaps.nn.routing._variational_bayes import VariationalBayesRouting
+
+ROUTINGS: dict[str, type[Routing]] = {
+    "dynamic": DynamicRouting,
+    "self_attention": SelfAttentionRouting,
+    "em": EMRouting,
+    "vb": VariationalBayesRouting,
+    "self": SelfRouting,
+    "inverted_attention": InvertedAttentionRouting,
+    "uniform": UniformRouting,
+    "learned": LearnedRouting,
+}
+
+__all__ = [
+    "ROUTINGS",
+    "ActivationRouting",
+    "DynamicRouting",
+    "EMRouting",
+    "InvertedAttentionRouting",
+    "LearnedRouting",
+    "Routing",
+    "SelfAttentionRouting",
+    "SelfRouting",
+    "UniformRouting",
+    "VariationalBayesRouting",
+]

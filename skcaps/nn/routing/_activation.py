@@ -1,0 +1,52 @@
+"""What the routings share that compute activations."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from skcaps.functional import lengths
+from skcaps.nn.routing._routing import Routing
+
+
+class ActivationRouting(Routing):
+    """Routing that computes how present a parent is, apart from its pose.
+
+    Parameters
+    ----------
+    in_caps, in_dim, out_caps, out_dim, iterations : int
+        As for `Routing`.
+    squash : str
+        Unused: the length of a pose says nothing.
+    bias : bool
+        Only False.
+
+    Raises
+    ------
+    ValueError
+        If a bias is asked for.
+    """
+
+    def __init__(
+        self,
+        in_caps: int,
+        in_dim: int,
+        out_caps: int,
+        out_dim: int,
+        *,
+        iterations: int = 3,
+        squash: str = "squash",
+        bias: bool = False,
+    ) -> None:
+        if bias:
+            raise ValueError(
+                f"{type(self).__name__} squashes no sum that a bias could be added to, "
+                "got bias=True; leave it out."
+            )
+        super().__init__(
+            in_caps, in_dim, out_caps, out_dim, iterations=iterations, squash=squash
+        )
+
+    @staticmethod
+    def presence(poses: Tensor, activations: Tensor | None) -> Tensor:
+        """Return the activations of the children, by default their lengths."""
+        return lengths(poses) if activations is None else activations

@@ -1,0 +1,90 @@
+"""EM routing, as a module."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from skcaps.functional import Routed, em_routing
+from skcaps.nn.routing._activation import ActivationRouting
+
+# Of the mean cost, at the end of the schedule.
+_SHARPNESS = 200.0
+
+
+class EMRouting(ActivationRouting):
+    """Routing by expectation maximization; see `skcaps.functional.em_routing`.
+
+    Parameters
+    ----------
+    in_caps, in_dim, out_caps, out_dim, iterations : int
+        As for `Routing`.
+    squash : str
+        Unused: the length of a pose says nothing.
+    bias : bool
+        Only False.
+
+    Attributes
+    ----------
+    beta_a, beta_u : Parameter of shape (out_caps,)
+        How much speaks for a parent before any vote, and what each number of a vote
+        costs it; 0 at first.
+    inverse_temperature : float
+        The paper's lambda. Its cost is a sum over the dimensions and over a parent's
+        share of the children; here the mean of it counts, so that the same learning
+        rate fits layers of any size.
+
+    Raises
+    ------
+    ValueError
+        If a bias is asked for.
+
+    References
+    ----------
+    Hinton, Sabour, Frosst (2018), procedure 1. The schedule of lambda is that of the
+    released code.
+
+    Examples
+    --------
+    >>> from skcaps.nn import EMRouting
+    >>> sum(p.numel() for p in EMRouting(16, 8, 10, 16).parameters())
+    20
+    """
+
+    def __init__(
+        self,
+        in_caps: int,
+        in_dim: int,
+        out_caps: int,
+        out_dim: int,
+        *,
+        iterations: int = 3,
+        squash: str = "squash",
+        bias: bool = False,
+    ) -> None:
+        super().__init__(
+            in_caps,
+            in_dim,
+            out_caps,
+            out_dim,
+            iterations=iterations,
+            squash=squash,
+            bias=bias,
+        )
+        self.beta_a = nn.Parameter(torch.zeros(out_caps))
+        self.beta_u = nn.Parameter(torch.zeros(out_caps))
+        self.inverse_temperature = _SHARPNESS * out_caps / (in_caps * out_dim)
+
+    def forward(
+        self, poses: Tensor, weight: Tensor, activations: Tensor | None = None
+    ) -> Routed:
+        """Route in some iterations."""
+        return em_routing(
+            poses,
+            weight,
+            activations=self.presence(poses, activations),
+            beta_a=self.beta_a,
+            beta_u=self.beta_u,
+            iterations=self.iterations,
+            inverse_temperature=self.inverse_temperature,
+        )

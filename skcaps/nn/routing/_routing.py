@@ -1,0 +1,97 @@
+"""What all routings share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from skcaps.functional import SQUASHES, Routed
+from skcaps.nn._checks import check_option
+
+
+class Routing(nn.Module):
+    """What a capsule layer calls with poses and transformation matrices.
+
+    A routing of your own is a subclass with `forward`, and with whatever parameters it
+    trains; `skcaps.testing.check_routing` runs the laws of routing on it.
+
+    Parameters
+    ----------
+    in_caps, in_dim : int
+        Number and dimension of the capsules below.
+    out_caps, out_dim : int
+        Number and dimension of the capsules above.
+    iterations : int, default=3
+        Iterations of a routing that has some; others do without.
+    squash : {"squash", "squash_exp"}, default="squash"
+        What shortens the vectors to a length below 1.
+    bias : bool, default=False
+        Add a trained vector to each capsule before the squash, as the released code of
+        CapsNet does and its paper does not.
+
+    Attributes
+    ----------
+    bias : Parameter of shape (out_caps, out_dim) or None
+        The routing bias.
+    weight_order : tuple of int
+        The weight's axes as they should follow each other in memory, here all matrices
+        of a parent together.
+
+    Raises
+    ------
+    ValueError
+        If `squash` is unknown.
+
+    Notes
+    -----
+    Shapes: poses ``(batch, in_caps, in_dim)``, a weight ``(in_caps, out_caps, in_dim,
+    out_dim)`` and activations ``(batch, in_caps)`` to a `Routed`: poses ``(batch,
+    out_caps, out_dim)``, coupling ``(batch, in_caps, out_caps)`` and activations
+    ``(batch, out_caps)``. A routing that leaves the activations open has the lengths of
+    its poses as such.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skcaps.functional import Routed, votes
+    >>> from skcaps.nn import Routing
+    >>> from skcaps.testing import check_routing
+    >>> class Loudest(Routing):
+    ...     def forward(self, poses, weight, activations=None):
+    ...         heard = votes(poses, weight)
+    ...         coupling = heard.square().sum(dim=3).softmax(dim=2)
+    ...         total = (coupling.unsqueeze(3) * heard).sum(dim=1)
+    ...         return Routed(self.shorten(total), coupling)
+    >>> check_routing(Loudest)
+    """
+
+    weight_order: tuple[int, int, int, int] = (1, 0, 2, 3)
+
+    def __init__(
+        self,
+        in_caps: int,
+        in_dim: int,
+        out_caps: int,
+        out_dim: int,
+        *,
+        iterations: int = 3,
+        squash: str = "squash",
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        check_option("squash", squash, SQUASHES)
+        self.iterations, self.squash = iterations, squash
+        self.bias = nn.Parameter(torch.full((out_caps, out_dim), 0.1)) if bias else None
+
+    def forward(
+        self, poses: Tensor, weight: Tensor, activations: Tensor | None = None
+    ) -> Routed:
+        """Route poses by the votes that the weight makes of them.
+
+        Without activations, the lengths of the poses say how present they are.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define forward.")
+
+    def shorten(self, poses: Tensor) -> Tensor:
+        """Squash vectors of shape ``(..., out_dim)``."""
+        return SQUASHES[self.squash](poses)
