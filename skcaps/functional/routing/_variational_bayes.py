@@ -151,7 +151,7 @@ def variational_bayes_from_votes(
 
     .. math::
         r_{ij} = \operatorname{softmax}_j\Big(\operatorname{E} \ln \pi_j
-        + \tfrac12 \operatorname{E} \ln |\Lambda_j|
+        + \tfrac12 \operatorname{E} \ln |\Lambda_j| - \tfrac D2 \ln 2 \pi
         - \frac{1}{2} \Big(\frac{D}{\kappa_j}
         + \nu_j \sum_d \frac{(v_{ijd} - m_{jd})^2}{\psi_{jd}}\Big)\Big).
 
@@ -267,8 +267,8 @@ def variational_bayes_from_votes(
             halves = torch.digamma((freedoms.unsqueeze(-1) - places) / 2)
             log_determinants = (halves + math.log(2) - scales.log()).sum(dim=-1)
             if step < iterations - 1:
-                # The softmax needs no D/2 ln 2 pi.
-                of_parents = log_weights + (log_determinants - dim / precisions) / 2
+                constants = log_determinants - dim * math.log(2 * math.pi)
+                of_parents = log_weights + (constants - dim / precisions) / 2
                 scaled = freedoms.unsqueeze(-1) / scales
                 distances = torch.einsum("...ijd,...jd->...ij", squares, scaled)
                 logits = of_parents.unsqueeze(-2) - distances / 2
