@@ -268,7 +268,7 @@ def test_reference(references, case, iterations, variant):
         iterations,
         over_types if variant == "paper" else starting_with_one(over_types),
     )
-    prefix = f"t{iterations}/{variant}"
+    prefix = f"t{iterations}/{variant}_"
     _references.compare(values, prefix, **found, couplings=coupling)
     _references.compare_gradients(values, prefix, inputs, **found)
 
@@ -292,7 +292,7 @@ def test_reference_of_a_convolution(references, case, iterations, variant):
             "code": starting_with_one(over_types),
         }[variant],
     )
-    prefix = f"t{iterations}/{variant}"
+    prefix = f"t{iterations}/{variant}_"
     _references.compare(values, prefix, **found, couplings=coupling)
     _references.compare_gradients(values, prefix, inputs, **found)
 
@@ -314,7 +314,7 @@ def test_second_reference_of_a_convolution(references, case, iterations, variant
         _windows.over_all_parents(_references.child_numbers(values)),
         factor,
     )
-    prefix = f"t{iterations}/{variant}"
+    prefix = f"t{iterations}/{variant}_"
     tolerance = 1e-5 if variant == "code" else 1e-6
     _references.compare(values, prefix, tolerance, **found, couplings=coupling)
     _references.compare_gradients(values, prefix, inputs, 1e-4, **found)

@@ -343,7 +343,7 @@ def _route_stored(values, heard, active, iterations, log_softmax):
 
 
 def _compare(values, inputs, iterations, variant, found, coupling):
-    prefix = f"t{iterations}/{variant}"
+    prefix = f"t{iterations}/{variant}_"
     stored = found
     if variant == "code":
         stored = {f"{key}_raw": value for key, value in found.items()}
@@ -401,7 +401,7 @@ def test_reference_with_batch_normalization(references, iterations):
     )
     _references.compare(
         values,
-        f"t{iterations}/code",
+        f"t{iterations}/code_",
         poses_batchnorm=_references.as_stored(values, routed.poses),
         activations_batchnorm=routed.activations,
     )
