@@ -146,10 +146,13 @@ def variational_bayes_from_votes(
         \psi_{jd} = \psi_0 + \sum_i w_{ij} (v_{ijd} - m_{jd})^2 + \kappa_0 m_{jd}^2,
 
     .. math::
-        \operatorname{E} \ln \pi_j = \digamma(\alpha_j)
-        - \digamma\Big(\sum_k \alpha_k\Big), \quad
+        \operatorname{E} \ln \pi_j = \operatorname{digamma}(\alpha_j)
+        - \operatorname{digamma}\Big(\sum_k \alpha_k\Big),
+
+    .. math::
         \operatorname{E} \ln |\Lambda_j| = \sum_{d=0}^{D-1}
-        \digamma\Big(\frac{\nu_j - d}{2}\Big) + D \ln 2 - \sum_d \ln \psi_{jd}
+        \operatorname{digamma}\Big(\frac{\nu_j - d}{2}\Big) + D \ln 2
+        - \sum_d \ln \psi_{jd}
 
     and, but after the last ones, the couplings are
 

@@ -211,6 +211,25 @@ def test_empty_batch(name, options):
     assert not leaves["weight"].grad.any()
 
 
+@pytest.mark.parametrize("name", ["em", "variational_bayes"])
+def test_a_position_that_sees_no_child_is_finite(name):
+    inputs = random_inputs(name, (2, 3, 4, 2, 5))
+    leaves = {key: x.requires_grad_() for key, x in inputs.items()}
+    heard = functional.votes(leaves.pop("poses"), leaves.pop("weight"))
+    seen = torch.tensor([1.0, 0.0]).double()[:, None]
+    there = (seen > 0)[:, :, None]
+    leaves["activations"] = leaves["activations"] * seen
+    routed = getattr(functional, f"{name}_from_votes")(
+        heard,
+        **leaves,
+        log_softmax=lambda x: torch.where(there, x.log_softmax(dim=-1), -torch.inf),
+    )
+    assert not routed.coupling[1].any()
+    sum(part.sum() for part in routed).backward()
+    assert all(part.isfinite().all() for part in routed)
+    assert all(x.grad.isfinite().all() for x in inputs.values())
+
+
 # --- errors ---------------------------------------------------------------------------
 
 
