@@ -8,6 +8,8 @@ from torch.nn.functional import logsigmoid
 from torch.testing import assert_close
 
 from skcaps.functional import em_from_votes, em_routing, matrix_votes, votes
+from skcaps.functional.routing import _em
+from skcaps.functional.routing._mixture import sum_over_children
 
 from . import _loops, _references, _windows
 from ._cases import (
@@ -297,15 +299,24 @@ def test_reference_of_a_convolution(references, case, iterations, variant):
     _references.compare_gradients(values, prefix, inputs, **found)
 
 
+def sum_and_epsilon(weights, values):
+    """Difference 2 of IBM's code adds 1e-9 to variances; to means it is no matter."""
+    return sum_over_children(weights, values) + 1e-9
+
+
 @pytest.mark.parametrize(("case", "iterations"), _references.CONVOLUTIONS)
 @pytest.mark.parametrize("variant", ["paper", "code"])
-def test_second_reference_of_a_convolution(references, case, iterations, variant):
+def test_second_reference_of_a_convolution(
+    references, case, iterations, variant, monkeypatch
+):
     values = references(f"em_ibm_{case}", case)
     inputs = _references.leaves(values, *INPUTS)
-    # Difference 1 of IBM's code multiplies the cost. Difference 2, of 1e-9 added to
-    # variances and to what the parents are seen by, is within the tolerance; 3 leaves
-    # no trace in these numbers.
-    factor = values["layer_norm_factor"].item() if variant == "code" else 1.0
+    factor = 1.0
+    if variant == "code":
+        # Difference 1 multiplies the cost. Of 2, what is added elsewhere is within the
+        # tolerance, and 3 leaves no trace in these numbers.
+        factor = values["layer_norm_factor"].item()
+        monkeypatch.setattr(_em, "sum_over_children", sum_and_epsilon)
     found, coupling = _route_stored(
         values,
         _references.unfolded_votes(values),
@@ -315,6 +326,5 @@ def test_second_reference_of_a_convolution(references, case, iterations, variant
         factor,
     )
     prefix = f"t{iterations}/{variant}_"
-    tolerance = 1e-5 if variant == "code" else 1e-6
-    _references.compare(values, prefix, tolerance, **found, couplings=coupling)
-    _references.compare_gradients(values, prefix, inputs, 1e-4, **found)
+    _references.compare(values, prefix, **found, couplings=coupling)
+    _references.compare_gradients(values, prefix, inputs, **found)
