@@ -7,7 +7,11 @@ from torch import Tensor
 
 from skcaps.functional._checks import check_poses
 from skcaps.functional._votes import votes as predict
-from skcaps.functional.routing._mixture import check_mixture, sum_over_children
+from skcaps.functional.routing._mixture import (
+    check_mixture,
+    lay_by_parents,
+    sum_over_children,
+)
 from skcaps.functional.routing._precise import route_precisely
 from skcaps.functional.routing._routed import Routed
 from skcaps.functional.routing._shares import LogSoftmax, over_children, over_parents
@@ -200,6 +204,7 @@ def em_from_votes(
     def route(
         votes: Tensor, activations: Tensor, beta_a: Tensor, beta_u: Tensor
     ) -> Routed:
+        votes = lay_by_parents(votes)
         logits = torch.zeros_like(votes[..., 0])
         for step in range(1, iterations + 1):
             log_coupling = log_softmax(logits)

@@ -11,6 +11,11 @@ def sum_over_children(weights: Tensor, values: Tensor) -> Tensor:
     return torch.einsum("...ij,...ijd->...jd", weights, values)
 
 
+def lay_by_parents(votes: Tensor) -> Tensor:
+    """Put the votes for one parent together in memory; every iteration sums them."""
+    return votes.transpose(-3, -2).contiguous().transpose(-3, -2)
+
+
 def check_mixture(
     votes: Tensor, activations: Tensor, iterations: int, **of_parents: Tensor
 ) -> None:

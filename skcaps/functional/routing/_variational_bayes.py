@@ -8,7 +8,11 @@ from torch import Tensor
 
 from skcaps.functional._checks import check_poses
 from skcaps.functional._votes import votes as predict
-from skcaps.functional.routing._mixture import check_mixture, sum_over_children
+from skcaps.functional.routing._mixture import (
+    check_mixture,
+    lay_by_parents,
+    sum_over_children,
+)
 from skcaps.functional.routing._precise import route_precisely
 from skcaps.functional.routing._routed import Routed
 from skcaps.functional.routing._shares import LogSoftmax, over_parents
@@ -142,16 +146,19 @@ def variational_bayes_from_votes(
         \psi_{jd} = \psi_0 + \sum_i w_{ij} (v_{ijd} - m_{jd})^2 + \kappa_0 m_{jd}^2,
 
     .. math::
-        \operatorname{E} \ln \pi_j = \digamma(\alpha_j)
-        - \digamma\Big(\sum_k \alpha_k\Big), \quad
+        \operatorname{E} \ln \pi_j = \operatorname{digamma}(\alpha_j)
+        - \operatorname{digamma}\Big(\sum_k \alpha_k\Big),
+
+    .. math::
         \operatorname{E} \ln |\Lambda_j| = \sum_{d=0}^{D-1}
-        \digamma\Big(\frac{\nu_j - d}{2}\Big) + D \ln 2 - \sum_d \ln \psi_{jd}
+        \operatorname{digamma}\Big(\frac{\nu_j - d}{2}\Big) + D \ln 2
+        - \sum_d \ln \psi_{jd}
 
     and, but after the last ones, the couplings are
 
     .. math::
         r_{ij} = \operatorname{softmax}_j\Big(\operatorname{E} \ln \pi_j
-        + \tfrac12 \operatorname{E} \ln |\Lambda_j|
+        + \tfrac12 \operatorname{E} \ln |\Lambda_j| - \tfrac D2 \ln 2 \pi
         - \frac{1}{2} \Big(\frac{D}{\kappa_j}
         + \nu_j \sum_d \frac{(v_{ijd} - m_{jd})^2}{\psi_{jd}}\Big)\Big).
 
@@ -249,6 +256,7 @@ def variational_bayes_from_votes(
         votes: Tensor, activations: Tensor, beta_a: Tensor, beta_u: Tensor
     ) -> Routed:
         places = torch.arange(dim, dtype=votes.dtype, device=votes.device)
+        votes = lay_by_parents(votes)
         logits = torch.zeros_like(votes[..., 0])
         for step in range(iterations):
             coupling = log_softmax(logits).exp()
@@ -267,8 +275,8 @@ def variational_bayes_from_votes(
             halves = torch.digamma((freedoms.unsqueeze(-1) - places) / 2)
             log_determinants = (halves + math.log(2) - scales.log()).sum(dim=-1)
             if step < iterations - 1:
-                # The softmax needs no D/2 ln 2 pi.
-                of_parents = log_weights + (log_determinants - dim / precisions) / 2
+                constants = log_determinants - dim * math.log(2 * math.pi)
+                of_parents = log_weights + (constants - dim / precisions) / 2
                 scaled = freedoms.unsqueeze(-1) / scales
                 distances = torch.einsum("...ijd,...jd->...ij", squares, scaled)
                 logits = of_parents.unsqueeze(-2) - distances / 2
