@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,21 +26,23 @@ def check_routing(routing: Callable[..., nn.Module]) -> None:
     Parameters
     ----------
     routing : callable
-        Such as a class of `skcaps.nn.ROUTINGS`: called as ``routing(in_caps, out_caps,
-        out_dim)`` it returns a module that maps poses ``(batch, in_caps, in_dim)`` and
-        a weight ``(in_caps, out_caps, in_dim, out_dim)`` to a `Routed`. With its
-        initial parameters it must treat all capsules and all directions alike, so
-        without a bias.
+        Such as a class of `skcaps.nn.ROUTINGS`: called as ``routing(in_caps, in_dim,
+        out_caps, out_dim)`` it returns a module that maps poses ``(batch, in_caps,
+        in_dim)``, a weight ``(in_caps, out_caps, in_dim, out_dim)`` and activations
+        ``(batch, in_caps)`` to a `Routed`. With its initial parameters it must treat
+        all capsules and all dimensions alike, so without a bias.
 
     Raises
     ------
     AssertionError
         If a law is broken; the message begins with its name. The laws: shapes and
-        dtype; couplings from 0 to 1 that sum to 1 over the parents; activations, where
-        there are some, from 0 to 1; lengths below 1; a rotation of the votes turns the
-        poses and leaves the couplings; a permutation of children or parents carries
-        through; no image depends on the others of its batch, and one image alone may
-        come; gradients reach poses and weight and are finite, also at poses of zeros.
+        dtype; couplings from 0 to 1 that sum to 1 over the parents; activations from 0
+        to 1; a permutation of children, parents or dimensions carries through; no image
+        depends on the others of its batch, and one image alone may come; gradients
+        reach poses and weight and are finite, also at poses and activations of zeros.
+        Where the activations are the lengths of the poses, these are below 1, and a
+        rotation of the votes turns the poses and leaves the couplings. Where those of
+        the children have a part in it, the pose of a child with activation 0 has none.
 
     See Also
     --------
@@ -58,37 +60,46 @@ def check_routing(routing: Callable[..., nn.Module]) -> None:
     >>> check_routing(DynamicRouting)
     """
     with _seeded():
-        module = routing(_CAPS_IN, _CAPS_OUT, _DIM_OUT).double()
+        module = routing(_CAPS_IN, _DIM_IN, _CAPS_OUT, _DIM_OUT).double()
         poses = torch.randn(_BATCH, _CAPS_IN, _DIM_IN, dtype=torch.float64)
         weight = torch.randn(
             (_CAPS_IN, _CAPS_OUT, _DIM_IN, _DIM_OUT), dtype=torch.float64
         )
+        present = torch.rand(_BATCH, _CAPS_IN, dtype=torch.float64)
         rotation = torch.linalg.qr(torch.randn(_DIM_OUT, _DIM_OUT).double())[0]
     with torch.no_grad():
-        routed = module(poses, weight)
+        routed = module(poses, weight, present)
         _check_routed(routed)
-        turned = module(poses, weight @ rotation)
-        _same("rotation of the votes", turned, routed.poses @ rotation, routed.coupling)
+        if _is_by_length(routed):
+            _check_lengths(routed, module(poses, weight @ rotation, present), rotation)
         children = torch.tensor([2, 0, 5, 1, 4, 3])
         _same(
             "permutation of the children",
-            module(poses[:, children], weight[children]),
+            module(poses[:, children], weight[children], present[:, children]),
             routed.poses,
             routed.coupling[:, children],
         )
         parents = torch.tensor([2, 0, 1])
         _same(
             "permutation of the parents",
-            module(poses, weight[:, parents]),
+            module(poses, weight[:, parents], present),
             routed.poses[:, parents],
             routed.coupling[:, :, parents],
         )
+        dims = torch.tensor([3, 0, 4, 2, 1])
+        _same(
+            "permutation of the dimensions",
+            module(poses, weight[..., dims], present),
+            routed.poses[..., dims],
+            routed.coupling,
+        )
         for part in (slice(1, 3), slice(1, 2)):
-            found = module(poses[part], weight)
+            found = module(poses[part], weight, present[part])
             expected = routed.poses[part], routed.coupling[part]
             _same("independence of the images of a batch", found, *expected)
+        _check_absent(module, poses, weight, present)
     for factor in (1.0, 0.0):
-        _check_gradients(module, factor * poses, weight)
+        _check_gradients(module, factor * poses, weight, factor * present)
 
 
 def _check_routed(routed: Routed) -> None:
@@ -121,17 +132,46 @@ def _check_routed(routed: Routed) -> None:
             and bool(((activations >= 0) & (activations <= 1)).all()),
             "they must be (batch, out_caps) from 0 to 1, or None",
         )
-    longest = lengths(poses).max().item()
+
+
+def _is_by_length(routed: Routed) -> bool:
+    """Return whether the lengths say how present the parents are."""
+    poses, _, activations = routed
+    return activations is None or torch.allclose(activations, lengths(poses))
+
+
+def _check_lengths(routed: Routed, turned: Routed, rotation: Tensor) -> None:
+    longest = lengths(routed.poses).max().item()
     _hold("lengths below 1", longest < 1, f"got {longest:.4g}")
+    _same("rotation of the votes", turned, routed.poses @ rotation, routed.coupling)
 
 
-def _check_gradients(module: nn.Module, poses: Tensor, weight: Tensor) -> None:
+def _check_absent(
+    module: nn.Module, poses: Tensor, weight: Tensor, present: Tensor
+) -> None:
+    """Change the pose of a child that is not there."""
+    without, moved = present.clone(), poses.clone()
+    without[:, 2] = 0
+    moved[:, 2] += 1
+    before, after = (module(values, weight, without) for values in (poses, moved))
+    # Not all routings ask how present the children are.
+    if not torch.equal(before.poses, module(poses, weight, present).poses):
+        _close("a child with activation 0, poses", after.poses, before.poses)
+
+
+def _check_gradients(
+    module: nn.Module, poses: Tensor, weight: Tensor, present: Tensor
+) -> None:
     name = "finite gradients" if poses.any() else "finite gradients at zero"
     leaves = [poses.clone().requires_grad_(), weight.clone().requires_grad_()]
-    routed = module(*leaves)
+    # Nothing has to reach these.
+    present = present.clone().requires_grad_()
+    routed = module(*leaves, present)
     # A constant coupling has no gradient.
     total = routed.poses.sum() + routed.coupling.square().sum()
-    _check_finite(name, total, leaves, module)
+    if routed.activations is not None:
+        total = total + routed.activations.sum()
+    _check_finite(name, total, leaves, [present, *module.parameters()])
 
 
 def check_squash(squash: Callable[[Tensor], Tensor]) -> None:
@@ -297,7 +337,7 @@ def _check_images(
     _close("independence of the images", alone, images[1:2], tolerance=1e-5)
     differs = not torch.equal(images[0], images[1])
     _hold("other poses, another image", differs, "two poses made the same image")
-    _check_finite("finite gradients", images.sum(), [poses], module)
+    _check_finite("finite gradients", images.sum(), [poses], module.parameters())
 
 
 @contextmanager
@@ -328,10 +368,10 @@ def _same(law: str, found: Any, poses: Tensor, coupling: Tensor) -> None:
 
 
 def _check_finite(
-    law: str, total: Tensor, leaves: list[Tensor], module: nn.Module | None = None
+    law: str, total: Tensor, leaves: list[Tensor], others: Iterable[Tensor] = ()
 ) -> None:
     """Check gradients, and that those of the leaves are there."""
-    own = [p for p in module.parameters() if p.requires_grad] if module else []
+    own = [other for other in others if other.requires_grad]
     grads: list[Tensor | None] = [None] * len(leaves)
     if total.requires_grad:
         grads = list(torch.autograd.grad(total, [*leaves, *own], allow_unused=True))

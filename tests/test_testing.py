@@ -47,7 +47,7 @@ class _Plain(Routing):
     def finish(self, total):
         return self.shorten(total)
 
-    def forward(self, poses, weight):
+    def forward(self, poses, weight, activations=None):
         heard = votes(poses, weight)
         coupling = self.couple(heard)
         return Routed(self.finish((coupling.unsqueeze(3) * heard).sum(dim=1)), coupling)
@@ -97,13 +97,36 @@ class _Negative(_Plain):
 
 
 class _Transposed(_Plain):
-    def forward(self, poses, weight):
+    def forward(self, poses, weight, activations=None):
         routed = super().forward(poses, weight)
         return Routed(routed.poses, routed.coupling.mT)
 
 
+class _OwnActivations(_Plain):
+    """Activations that are no lengths, so that poses may have any."""
+
+    def finish(self, total):
+        return total
+
+    def forward(self, poses, weight, activations=None):
+        routed = super().forward(poses, weight)
+        return routed._replace(activations=routed.coupling.mean(dim=1))
+
+
+class _Favourite(_OwnActivations):
+    def couple(self, heard):
+        return heard[..., 0].square().softmax(dim=2)
+
+
+class _HearsTheAbsent(_OwnActivations):
+    def forward(self, poses, weight, activations=None):
+        routed = super().forward(poses, weight)
+        present = activations.mean(dim=1)[:, None, None]
+        return routed._replace(poses=routed.poses * present)
+
+
 class _TooActive(_Plain):
-    def forward(self, poses, weight):
+    def forward(self, poses, weight, activations=None):
         routed = super().forward(poses, weight)
         return routed._replace(activations=1 + routed.poses.norm(dim=2))
 
@@ -121,8 +144,9 @@ class _Single(_Plain):
         return self.shorten(total).float()
 
 
-def test_the_plain_routing_is_right():
-    check_routing(_Plain)
+@pytest.mark.parametrize("routing", [_Plain, _OwnActivations])
+def test_the_plain_routing_is_right(routing):
+    check_routing(routing)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +164,8 @@ def test_the_plain_routing_is_right():
         (_Single, "dtype: float64 became "),
         (_Detached, "finite gradients: an input gets none"),
         (_TooActive, "activations: they must be "),
+        (_HearsTheAbsent, "a child with activation 0, poses: "),
+        (_Favourite, "permutation of the dimensions, poses: "),
     ],
 )
 def test_a_broken_routing_is_told_by_its_law(routing, law):
@@ -164,7 +190,7 @@ def test_parameters_of_its_own_are_checked():
             super().__init__(*sizes)
             self.scale = nn.Parameter(torch.zeros(()))
 
-        def forward(self, poses, weight):
+        def forward(self, poses, weight, activations=None):
             routed = super().forward(poses, weight)
             return routed._replace(poses=routed.poses * self.scale.sqrt())
 

@@ -543,7 +543,7 @@ class BaseCapsuleClassifier(
         return fitted.map(lambda images: part(fitted.run(images)), rows)
 
     def _decode(self, function, X, y):
-        """Join what a function makes of capsules, images and the classes, where given."""
+        """Join what a function makes of capsules, images and, where given, classes."""
         fitted = self._checked()
         rows = self._rows(X)
         beside = () if y is None else (self._encode(y, len(rows)),)

@@ -132,14 +132,20 @@ class FittedNetwork:
 
 def class_activations(routed: Routed) -> Tensor:
     """Return activations below 1; rounding may make one of a long capsule larger."""
-    found = routed.activations
+    found = _filled_in(routed)
     return found.clamp(max=1 - torch.finfo(found.dtype).eps / 2)
 
 
 def class_lengths(routed: Routed) -> Tensor:
     """Return lengths; where they are the activations, below 1."""
     found = lengths(routed.poses)
-    return torch.where(found == routed.activations, class_activations(routed), found)
+    return torch.where(found == _filled_in(routed), class_activations(routed), found)
+
+
+def _filled_in(routed: Routed) -> Tensor:
+    """Return the activations, which a capsule layer fills in where it has to."""
+    assert routed.activations is not None
+    return routed.activations
 
 
 def _join(parts, n_rows):

@@ -86,7 +86,7 @@ class Labels(ABC):
 
     @abstractmethod
     def probabilities(self, found: Tensor, loss: str) -> Tensor:
-        """Return probabilities (batch, n_classes) from activations trained with a loss."""
+        """Return probabilities (batch, n_classes) from activations, by their loss."""
 
     @abstractmethod
     def scores(self, found: Tensor, loss: str) -> Tensor:
@@ -298,7 +298,7 @@ def _check(y) -> tuple[np.ndarray, type[Labels]]:
 
 
 def check_loss(loss: str, labels: Labels) -> None:
-    """Raise a ValueError for a loss that does not train activations towards 0.5 and above.
+    """Raise a ValueError for a loss that trains no activations towards 0.5 and above.
 
     Cross entropy makes the classes of an image share one, so that none of several is
     longer than 0.5.

@@ -19,8 +19,8 @@ from skcaps.nn._initialization import (
 
 # What the pose has to pass through: the paper's 8x8.
 _FEWEST_SEEDS = 64
-# So many values are decoded one by one: 48x48 pixels in colour. Layers for all those of a
-# large image would cost more than the rest of the network (docs/benchmarks.md).
+# So many values are decoded one by one: 48x48 pixels in colour. Layers for all those of
+# a large image would cost more than the rest of the network (docs/benchmarks.md).
 _MOST_VALUES = 48 * 48 * 3
 
 _Layers = Sequence[nn.Linear | nn.Conv2d]

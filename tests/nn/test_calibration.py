@@ -3,7 +3,14 @@ import torch
 from torch import nn
 
 from skcaps.functional import SQUASHES, lengths, uniform_routing
-from skcaps.nn import ROUTINGS, CapsuleLayer, calibrate, capsnet, efficient_capsnet
+from skcaps.nn import (
+    ROUTINGS,
+    ActivationRouting,
+    CapsuleLayer,
+    calibrate,
+    capsnet,
+    efficient_capsnet,
+)
 
 BUILDERS = {
     "capsnet": lambda *args, **options: capsnet(
@@ -37,13 +44,18 @@ def assert_lengths(network, images):
     with torch.no_grad():
         poses = network.encode(images)
         assert lengths(poses).mean().item() == pytest.approx(0.1, rel=0.1)
+        activations = None
         for layer in network.layers:
-            squash = SQUASHES[layer.routing.squash]
+            by_length = not isinstance(layer.routing, ActivationRouting)
+            squash = SQUASHES[layer.routing.squash] if by_length else torch.clone
             shared = uniform_routing(poses, layer.weight, squash=squash).poses
-            wanted = LAYER_LENGTHS[layer.routing.squash]
+            wanted = LAYER_LENGTHS[layer.routing.squash] if by_length else 0.03
             assert lengths(shared).mean().item() == pytest.approx(wanted, rel=0.1)
-            poses = layer(poses).poses
-            assert 0.3 * wanted < lengths(poses).mean().item() < 5 * wanted
+            poses, _, activations = layer(poses, activations)
+            if by_length:
+                assert 0.3 * wanted < lengths(poses).mean().item() < 5 * wanted
+            else:
+                assert 0.01 < activations.min() <= activations.max() < 0.99
 
 
 @BUILDER

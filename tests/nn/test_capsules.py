@@ -7,11 +7,18 @@ from torch.testing import assert_close
 
 from skcaps import functional
 from skcaps.functional import SQUASHES
-from skcaps.nn import ROUTINGS, CapsuleLayer
+from skcaps.nn import ROUTINGS, ActivationRouting, CapsuleLayer
 
 SHAPES = [(6, 4, 3, 5), (1, 1, 1, 1), (1, 8, 2, 16), (9, 2, 1, 3)]
 
+ACTIVATION = {
+    name for name, kind in ROUTINGS.items() if issubclass(kind, ActivationRouting)
+}
+SQUASHING = ROUTINGS.keys() - ACTIVATION
+
 each_routing = pytest.mark.parametrize("routing", sorted(ROUTINGS))
+each_squashing = pytest.mark.parametrize("routing", sorted(SQUASHING))
+each_activation = pytest.mark.parametrize("routing", sorted(ACTIVATION))
 
 
 def _layer(shape=SHAPES[0], **options):
@@ -31,16 +38,37 @@ def _poses(in_caps=6, in_dim=4, batch=3):
 
 @each_routing
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("bias", [False, True])
-def test_shapes(routing, shape, bias):
+def test_shapes(routing, shape):
     in_caps, in_dim, out_caps, out_dim = shape
-    routed = _layer(shape, routing=routing, bias=bias)(_poses(in_caps, in_dim))
+    routed = _layer(shape, routing=routing)(_poses(in_caps, in_dim))
     assert routed.poses.shape == (3, out_caps, out_dim)
     assert routed.coupling.shape == (3, in_caps, out_caps)
+    assert routed.activations.shape == (3, out_caps)
+    assert ((routed.activations >= 0) & (routed.activations <= 1)).all()
+
+
+@each_squashing
+@pytest.mark.parametrize("bias", [False, True])
+def test_activations_are_lengths(routing, bias):
+    routed = _layer(routing=routing, bias=bias)(_poses())
     assert (routed.poses.norm(dim=-1) < 1).all()
+    assert_close(routed.activations, functional.lengths(routed.poses), rtol=0, atol=0)
 
 
-@each_routing
+@each_activation
+def test_children_are_as_present_as_they_are_long(routing):
+    layer, poses = _layer(routing=routing), _poses().mul(0.1)
+    expected = layer(poses, functional.lengths(poses))
+    assert_close(layer(poses), expected, rtol=0, atol=0)
+
+
+@each_activation
+def test_activation_routings_have_no_bias(routing):
+    with pytest.raises(ValueError, match=r"got bias=True; leave it out\.$"):
+        CapsuleLayer(6, 4, 3, 5, routing=routing, bias=True)
+
+
+@each_squashing
 @pytest.mark.parametrize("squash", sorted(SQUASHES))
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("iterations", [1, 2, 3])
@@ -56,6 +84,54 @@ def test_equals_the_functional_call(routing, squash, bias, iterations):
         _poses(), layer.weight, bias=own.bias, squash=SQUASHES[squash], **options
     )
     assert_close(layer(_poses()), expected, rtol=0, atol=0)
+
+
+FUNCTIONS = {
+    "em": functional.em_routing,
+    "vb": functional.variational_bayes_routing,
+    "self": functional.self_routing,
+    "inverted_attention": functional.inverted_attention_routing,
+}
+
+
+@each_activation
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_activation_routings_equal_the_functional_call(routing, iterations):
+    layer = _layer(routing=routing, iterations=iterations)
+    poses = _poses().mul(0.1)
+    options = dict(layer.routing.named_parameters())
+    if routing != "self":
+        options["iterations"] = iterations
+    if routing != "inverted_attention":
+        options["activations"] = torch.full((3, 6), 0.5, dtype=torch.float64)
+    if routing == "em":
+        options["inverse_temperature"] = layer.routing.inverse_temperature
+    expected = FUNCTIONS[routing](poses, layer.weight, **options)
+    found = layer(poses, torch.full((3, 6), 0.5, dtype=torch.float64))
+    assert_close(found, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("routing", "shapes"),
+    [
+        ("em", {"beta_a": (3,), "beta_u": (3,)}),
+        ("vb", {"beta_a": (3,), "beta_u": (3,)}),
+        ("self", {"weight_route": (6, 4, 3), "bias_route": (6, 3)}),
+        (
+            "inverted_attention",
+            {
+                "norm_weight": (5,),
+                "norm_bias": (5,),
+                "score_weight": (5,),
+                "score_bias": (),
+            },
+        ),
+    ],
+)
+def test_parameters_of_activation_routings(routing, shapes):
+    layer = CapsuleLayer(6, 4, 3, 5, routing=routing)
+    found = {name: tuple(p.shape) for name, p in layer.routing.named_parameters()}
+    assert found == shapes
 
 
 @pytest.mark.parametrize(
@@ -88,9 +164,10 @@ def test_initial_values(std):
 
 @each_routing
 def test_gradient_reaches_every_parameter(routing):
-    layer = _layer(routing=routing, bias=True)
+    layer = _layer(routing=routing, bias=routing in SQUASHING)
     poses = _poses().requires_grad_()
-    layer(poses).poses[..., 0].sum().backward()
+    routed = layer(poses)
+    (routed.poses[..., 0].sum() + routed.activations.square().sum()).backward()
     for tensor in (poses, *layer.parameters()):
         assert tensor.grad.isfinite().all()
         assert (tensor.grad != 0).any()
@@ -114,9 +191,9 @@ def test_says_what_it_is():
     [("routing", sorted(ROUTINGS)), ("squash", sorted(SQUASHES))],
 )
 def test_rejects_unknown_options(option, choices):
-    message = f"{option} must be one of {choices}, got 'em'."
+    message = f"{option} must be one of {choices}, got 'cubic'."
     with pytest.raises(ValueError, match=re.escape(message)):
-        CapsuleLayer(6, 4, 3, 5, **{option: "em"})
+        CapsuleLayer(6, 4, 3, 5, **{option: "cubic"})
 
 
 def test_rejects_iterations_below_one():

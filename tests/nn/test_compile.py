@@ -25,7 +25,7 @@ def test_network_is_one_graph(name, routing, training):
     def run(transform):
         network = small(name, routing=routing).double().train(training)
         routed = transform(network)(images)
-        routed.poses.square().sum().backward()
+        (routed.poses.square().sum() + routed.activations.sum()).backward()
         return [*routed, *(p.grad for p in network.parameters() if p.grad is not None)]
 
     compiled = run(lambda n: torch.compile(n, backend="aot_eager", fullgraph=fullgraph))

@@ -237,9 +237,10 @@ def test_gradient_reaches_every_parameter(name, routing, decoder):
     options = {"hidden_capsules": ((4, 6),), "routing": routing, "decoder": decoder}
     network = small(name, **options)
     images = random_images(4, 1, 12, 12)
-    poses = network(images).poses
+    poses, _, activations = network(images)
     drawn = network.reconstruct(poses)
-    (poses[:, 0].square().sum() + (drawn - images).square().sum()).backward()
+    loss = poses[:, 0].square().sum() + activations[:, 0].sum()
+    (loss + (drawn - images).square().sum()).backward()
     for path, parameter in network.named_parameters():
         assert parameter.grad.isfinite().all(), path
         assert (parameter.grad != 0).any(), path
@@ -292,8 +293,8 @@ def test_rejects_unknown_decoder(name):
 
 @each_network
 def test_rejects_unknown_routing(name):
-    with pytest.raises(ValueError, match=r"routing must be one of .* got 'em'"):
-        small(name, routing="em")
+    with pytest.raises(ValueError, match=r"routing must be one of .* got 'cubic'"):
+        small(name, routing="cubic")
 
 
 def test_rejects_unknown_norm():

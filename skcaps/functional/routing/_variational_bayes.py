@@ -278,7 +278,8 @@ def variational_bayes_from_votes(
                 constants = log_determinants - dim * math.log(2 * math.pi)
                 of_parents = log_weights + (constants - dim / precisions) / 2
                 scaled = freedoms.unsqueeze(-1) / scales
-                distances = torch.einsum("...ijd,...jd->...ij", squares, scaled)
+                # As one product, a compiler of torch 2.13 finds no way back.
+                distances = (squares * scaled.unsqueeze(-3)).sum(dim=-1)
                 logits = of_parents.unsqueeze(-2) - distances / 2
         entropies = (dim * math.log(2 * math.pi * math.e) - log_determinants) / 2
         scores = beta_a - (log_weights.exp() * entropies + beta_u)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,9 @@ from skcaps.functional import Routed, em_routing
 from skcaps.nn.routing._activation import ActivationRouting
 
 # Of the mean cost, at the end of the schedule.
-_SHARPNESS = 200.0
+# Of a parent that no child votes for: an activation of 0.1.
+_LOGIT_AT_START = -math.log(9)
+_SHARPNESS = 5.0
 
 
 class EMRouting(ActivationRouting):
@@ -51,6 +55,9 @@ class EMRouting(ActivationRouting):
     20
     """
 
+    # Votes of a child for all parents are one product.
+    weight_order = (0, 1, 2, 3)
+
     def __init__(
         self,
         in_caps: int,
@@ -71,7 +78,7 @@ class EMRouting(ActivationRouting):
             squash=squash,
             bias=bias,
         )
-        self.beta_a = nn.Parameter(torch.zeros(out_caps))
+        self.beta_a = nn.Parameter(torch.full((out_caps,), _LOGIT_AT_START))
         self.beta_u = nn.Parameter(torch.zeros(out_caps))
         self.inverse_temperature = _SHARPNESS * out_caps / (in_caps * out_dim)
 
@@ -79,11 +86,12 @@ class EMRouting(ActivationRouting):
         self, poses: Tensor, weight: Tensor, activations: Tensor | None = None
     ) -> Routed:
         """Route in some iterations."""
+        last = self.inverse_temperature * (1 - 0.95**self.iterations)
         return em_routing(
             poses,
             weight,
             activations=self.presence(poses, activations),
-            beta_a=self.beta_a,
+            beta_a=self.beta_a / last,
             beta_u=self.beta_u,
             iterations=self.iterations,
             inverse_temperature=self.inverse_temperature,

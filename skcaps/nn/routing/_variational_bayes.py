@@ -47,6 +47,9 @@ class VariationalBayesRouting(ActivationRouting):
     20
     """
 
+    # Votes of a child for all parents are one product.
+    weight_order = (0, 1, 2, 3)
+
     def __init__(
         self,
         in_caps: int,
