@@ -124,7 +124,7 @@ def check_routings(device):
 
     def run(routing, where):
         leaves = [x.to(where).requires_grad_() for x in (poses, weight)]
-        found, coupling, _ = routing(128, 10, 16).to(where)(*leaves)
+        found, coupling, _ = routing(128, 8, 10, 16).to(where)(*leaves)
         found.square().sum().backward()
         return [x.detach().cpu() for x in (found, coupling, *(p.grad for p in leaves))]
 

@@ -1,0 +1,96 @@
+"""Every routing behind the same methods."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+
+import skcaps
+from skcaps.nn import ROUTINGS, ActivationRouting
+
+from ._small import X, Y, make, make_capsnet
+
+ACTIVATION = [
+    name for name, kind in ROUTINGS.items() if issubclass(kind, ActivationRouting)
+]
+
+each_routing = pytest.mark.parametrize("routing", ROUTINGS)
+each_activation = pytest.mark.parametrize("routing", ACTIVATION)
+each_network = pytest.mark.parametrize("build", [make, make_capsnet])
+
+
+@each_network
+@each_routing
+def test_activations_decide(build, routing):
+    clf = build(routing=routing, hidden_capsules=((5, 4),)).fit(X, Y)
+    active = clf.activations(X)
+    assert active.shape == (len(X), 3)
+    assert active.dtype == np.float32
+    assert active.min() >= 0
+    assert active.max() < 1
+    np.testing.assert_array_equal(clf.predict(X), clf.classes_[active.argmax(axis=1)])
+    np.testing.assert_array_equal(clf.decision_function(X), active)
+    odds = active / (1 - active.astype(float))
+    expected = odds / odds.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-4)
+    norms = np.linalg.norm(clf.poses(X), axis=2)
+    np.testing.assert_allclose(clf.lengths(X), norms, rtol=1e-5)
+
+
+@each_routing
+def test_lengths_are_activations_where_poses_are_squashed(routing):
+    clf = make(routing=routing).fit(X, Y)
+    same = np.array_equal(clf.lengths(X), clf.activations(X))
+    assert same == (routing not in ACTIVATION)
+
+
+@each_activation
+def test_what_is_active_is_decoded(routing):
+    clf = make(routing=routing).fit(X, Y)
+    decoded = clf.reconstruct(X)
+    np.testing.assert_array_equal(decoded, clf.reconstruct(X, clf.predict(X)))
+    still = clf.sweep_pose(X, 0, [0.0])[:, 0]
+    np.testing.assert_allclose(still, decoded, rtol=1e-6)
+
+
+@each_activation
+def test_several_classes_in_an_image(routing):
+    targets = np.stack([Y == 0, Y <= 1], axis=1).astype(int)
+    clf = make(routing=routing).fit(X, targets)
+    np.testing.assert_array_equal(clf.predict(X), clf.activations(X) > 0.5)
+
+
+@each_activation
+@pytest.mark.parametrize("loss", ["margin", "spread", "cross_entropy"])
+def test_every_loss_changes_every_parameter(routing, loss):
+    # Beyond its start, and where a parent's score alone would not tell.
+    before = make(routing=routing, loss=loss, learning_rate=1e-30).fit(X, Y)
+    after = make(routing=routing, loss=loss).fit(X, Y)
+    pairs = zip(
+        before.network_.layers[-1].named_parameters(),
+        after.network_.layers[-1].parameters(),
+        strict=True,
+    )
+    for (name, old), new in pairs:
+        assert new.isfinite().all(), name
+        assert not np.array_equal(old.detach(), new.detach()), name
+
+
+@each_routing
+def test_kept_and_copied(routing, tmp_path):
+    clf = make(routing=routing, routing_iterations=2).fit(X, Y)
+    skcaps.save(clf, tmp_path / "clf.skcaps")
+    loaded = skcaps.load(tmp_path / "clf.skcaps")
+    for other in (loaded, pickle.loads(pickle.dumps(clf)), clone(clf).fit(X, Y)):
+        np.testing.assert_array_equal(other.activations(X), clf.activations(X))
+
+
+def test_a_grid_of_routings_and_iterations():
+    grid = [
+        {"routing": ["self", "uniform"]},
+        {"routing": ["em", "vb"], "routing_iterations": [1, 2]},
+    ]
+    search = GridSearchCV(make(), grid, cv=2, error_score="raise").fit(X, Y)
+    assert len(search.cv_results_["params"]) == 6
