@@ -55,10 +55,10 @@ def calibrate(
     before its ReLU, and each channel of the primary capsules has mean 0. The mean
     length is 0.1 for the primary capsules. For those of every layer above, where all
     children are shared equally, it is 0.1 by the squash of CapsNet and 0.01 by that of
-    Efficient-CapsNet or without one, a routing bias left out. The decoder starts with the mean image,
-    its seed, if it has one, with standard deviation 0.125 for poses of length 0.1. So
-    the start depends neither on the number of classes, capsules and layers nor on how
-    bright the images are. Directions stay as they were drawn.
+    Efficient-CapsNet or without one, a routing bias left out. The decoder starts with
+    the mean image, its seed, if it has one, with standard deviation 0.125 for poses of
+    length 0.1. So the start depends neither on the number of classes, capsules and
+    layers nor on how bright the images are. Directions stay as they were drawn.
 
     Parameters
     ----------
