@@ -30,9 +30,6 @@ _SPREAD = 0.125
 # shorter. The second is not, and there a short start generalizes better: 0.1 instead of
 # 0.01 costs 16 points on 20 noisy patterns (docs/benchmarks.md).
 _LAYER_LENGTHS = {"squash": 0.1, "squash_exp": 0.01}
-# Where nothing shortens them: with 0.1 variational Bayes has 6 points fewer of held-out
-# digits, EM 2.
-_UNSQUASHED_LENGTH = 0.01
 _TOLERANCE = 0.05
 _MOST_TRIES = 20
 # Below 1 / 2, the inverse of the quadratic squash at 0, it would need more tries;
@@ -55,10 +52,11 @@ def calibrate(
     before its ReLU, and each channel of the primary capsules has mean 0. The mean
     length is 0.1 for the primary capsules. For those of every layer above, where all
     children are shared equally, it is 0.1 by the squash of CapsNet and 0.01 by that of
-    Efficient-CapsNet or without one, a routing bias left out. The decoder starts with
-    the mean image, its seed, if it has one, with standard deviation 0.125 for poses of
-    length 0.1. So the start depends neither on the number of classes, capsules and
-    layers nor on how bright the images are. Directions stay as they were drawn.
+    Efficient-CapsNet, a routing bias left out, and what a routing without a squash
+    wants. The decoder starts with the mean image, its seed, if it has one, with
+    standard deviation 0.125 for poses of length 0.1. So the start depends neither on
+    the number of classes, capsules and layers nor on how bright the images are.
+    Directions stay as they were drawn.
 
     Parameters
     ----------
@@ -160,7 +158,7 @@ def _(layer: CapsuleLayer, inputs: Tensor, weight: Tensor) -> None:
 def _start(routing: Routing) -> tuple[Squash, float]:
     """Return how a routing shortens poses, and how long they should start."""
     if isinstance(routing, ActivationRouting):
-        return _keep, _UNSQUASHED_LENGTH
+        return _keep, routing.start_length
     name = routing.squash
     return SQUASHES[name], _LAYER_LENGTHS.get(name, _LENGTH)
 

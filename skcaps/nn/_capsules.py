@@ -44,8 +44,9 @@ class CapsuleLayer(nn.Module):
 
     Notes
     -----
-    Shapes: ``(batch, in_caps, in_dim)`` to a `Routed` pair of ``(batch, out_caps,
-    out_dim)`` poses and ``(batch, in_caps, out_caps)`` coupling.
+    Shapes: ``(batch, in_caps, in_dim)`` to a `Routed` of ``(batch, out_caps, out_dim)``
+    poses, ``(batch, in_caps, out_caps)`` coupling and ``(batch, out_caps)``
+    activations.
 
     References
     ----------

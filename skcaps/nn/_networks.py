@@ -44,9 +44,9 @@ class CapsuleNetwork(nn.Module):
 
     Notes
     -----
-    Shapes: ``(batch, channels, height, width)`` to a `Routed` pair of ``(batch,
-    n_classes, pose_dim)`` poses and the last layer's ``(batch, caps_in, n_classes)``
-    coupling.
+    Shapes: ``(batch, channels, height, width)`` to a `Routed` of ``(batch, n_classes,
+    pose_dim)`` poses, the last layer's ``(batch, caps_in, n_classes)`` coupling and
+    ``(batch, n_classes)`` activations.
 
     References
     ----------

@@ -49,7 +49,10 @@ def assert_lengths(network, images):
             by_length = not isinstance(layer.routing, ActivationRouting)
             squash = SQUASHES[layer.routing.squash] if by_length else torch.clone
             shared = uniform_routing(poses, layer.weight, squash=squash).poses
-            wanted = LAYER_LENGTHS[layer.routing.squash] if by_length else 0.01
+            if by_length:
+                wanted = LAYER_LENGTHS[layer.routing.squash]
+            else:
+                wanted = layer.routing.start_length
             assert lengths(shared).mean().item() == pytest.approx(wanted, rel=0.1)
             poses, _, activations = layer(poses, activations)
             if by_length:

@@ -20,11 +20,19 @@ class ActivationRouting(Routing):
     bias : bool
         Only False.
 
+    Attributes
+    ----------
+    start_length : float
+        Of the mean vote for a parent, which `skcaps.nn.calibrate` makes.
+
     Raises
     ------
     ValueError
         If a bias is asked for.
     """
+
+    # With 0.1 variational Bayes has 6 points fewer of held-out digits, EM 2.
+    start_length = 0.01
 
     def __init__(
         self,

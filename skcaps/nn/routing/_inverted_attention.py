@@ -48,6 +48,9 @@ class InvertedAttentionRouting(ActivationRouting):
     49
     """
 
+    # Shorter votes say nothing to their parents, whose length is normalized.
+    start_length = 1.0
+
     def __init__(
         self,
         in_caps: int,
