@@ -25,6 +25,7 @@ from skorch.callbacks import Callback
 
 from skcaps import CapsNetClassifier, EfficientCapsNetClassifier
 from skcaps.datasets import load_mnist
+from skcaps.functional import lengths
 from skcaps.nn import ROUTINGS
 
 RESULTS = Path(__file__).parent / "results" / "gpu"
@@ -124,9 +125,12 @@ def check_routings(device):
 
     def run(routing, where):
         leaves = [x.to(where).requires_grad_() for x in (poses, weight)]
-        found, coupling, _ = routing(128, 8, 10, 16).to(where)(*leaves)
-        found.square().sum().backward()
-        return [x.detach().cpu() for x in (found, coupling, *(p.grad for p in leaves))]
+        torch.manual_seed(0)
+        routed = routing(128, 8, 10, 16).to(where)(*leaves)
+        if routed.activations is None:
+            routed = routed._replace(activations=lengths(routed.poses))
+        (routed.poses.square().sum() + routed.activations.square().sum()).backward()
+        return [x.detach().cpu() for x in (*routed, *(p.grad for p in leaves))]
 
     differences = {}
     for name, routing in ROUTINGS.items():

@@ -21,7 +21,7 @@ _BATCH, _CAPS_IN, _CAPS_OUT, _DIM_IN, _DIM_OUT = 4, 6, 3, 2, 5
 
 
 def check_routing(routing: Callable[..., nn.Module]) -> None:
-    """Run the laws of routing on a new module, in float64 on the CPU.
+    """Run the laws of routing on a new module, in evaluation, float64 and on the CPU.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def check_routing(routing: Callable[..., nn.Module]) -> None:
     >>> check_routing(DynamicRouting)
     """
     with _seeded():
-        module = routing(_CAPS_IN, _DIM_IN, _CAPS_OUT, _DIM_OUT).double()
+        module = routing(_CAPS_IN, _DIM_IN, _CAPS_OUT, _DIM_OUT).double().eval()
         poses = torch.randn(_BATCH, _CAPS_IN, _DIM_IN, dtype=torch.float64)
         weight = torch.randn(
             (_CAPS_IN, _CAPS_OUT, _DIM_IN, _DIM_OUT), dtype=torch.float64
@@ -78,6 +78,7 @@ def check_routing(routing: Callable[..., nn.Module]) -> None:
             module(poses[:, children], weight[children], present[:, children]),
             routed.poses,
             routed.coupling[:, children],
+            routed.activations,
         )
         parents = torch.tensor([2, 0, 1])
         _same(
@@ -85,6 +86,7 @@ def check_routing(routing: Callable[..., nn.Module]) -> None:
             module(poses, weight[:, parents], present),
             routed.poses[:, parents],
             routed.coupling[:, :, parents],
+            None if routed.activations is None else routed.activations[:, parents],
         )
         dims = torch.tensor([3, 0, 4, 2, 1])
         _same(
@@ -95,8 +97,13 @@ def check_routing(routing: Callable[..., nn.Module]) -> None:
         )
         for part in (slice(1, 3), slice(1, 2)):
             found = module(poses[part], weight, present[part])
-            expected = routed.poses[part], routed.coupling[part]
-            _same("independence of the images of a batch", found, *expected)
+            _same(
+                "independence of the images of a batch",
+                found,
+                routed.poses[part],
+                routed.coupling[part],
+                None if routed.activations is None else routed.activations[part],
+            )
         _check_absent(module, poses, weight, present)
     for factor in (1.0, 0.0):
         _check_gradients(module, factor * poses, weight, factor * present)
@@ -156,7 +163,10 @@ def _check_absent(
     before, after = (module(values, weight, without) for values in (poses, moved))
     # Not all routings ask how present the children are.
     if not torch.equal(before.poses, module(poses, weight, present).poses):
-        _close("a child with activation 0, poses", after.poses, before.poses)
+        law = "a child with activation 0"
+        _close(f"{law}, poses", after.poses, before.poses)
+        if before.activations is not None and after.activations is not None:
+            _close(f"{law}, activations", after.activations, before.activations)
 
 
 def _check_gradients(
@@ -362,9 +372,17 @@ def _close(
         raise AssertionError(f"{law}: {error}") from error
 
 
-def _same(law: str, found: Any, poses: Tensor, coupling: Tensor) -> None:
+def _same(
+    law: str,
+    found: Any,
+    poses: Tensor,
+    coupling: Tensor,
+    activations: Tensor | None = None,
+) -> None:
     _close(f"{law}, poses", found.poses, poses)
     _close(f"{law}, couplings", found.coupling, coupling)
+    if activations is not None:
+        _close(f"{law}, activations", found.activations, activations)
 
 
 def _check_finite(

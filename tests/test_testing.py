@@ -118,6 +118,20 @@ class _Favourite(_OwnActivations):
         return heard[..., 0].square().softmax(dim=2)
 
 
+class _ActiveByBatch(_OwnActivations):
+    def forward(self, poses, weight, activations=None):
+        routed = super().forward(poses, weight)
+        found = routed.activations
+        return routed._replace(activations=0.3 + (found - found.mean(dim=0)) / 4)
+
+
+class _ActiveByOrder(_OwnActivations):
+    def forward(self, poses, weight, activations=None):
+        routed = super().forward(poses, weight)
+        ramp = torch.linspace(0.5, 1, routed.poses.shape[1]).double()
+        return routed._replace(activations=routed.activations * ramp)
+
+
 class _HearsTheAbsent(_OwnActivations):
     def forward(self, poses, weight, activations=None):
         routed = super().forward(poses, weight)
@@ -165,6 +179,8 @@ def test_the_plain_routing_is_right(routing):
         (_Detached, "finite gradients: an input gets none"),
         (_TooActive, "activations: they must be "),
         (_HearsTheAbsent, "a child with activation 0, poses: "),
+        (_ActiveByBatch, "independence of the images of a batch, activations: "),
+        (_ActiveByOrder, "permutation of the parents, activations: "),
         (_Favourite, "permutation of the dimensions, poses: "),
     ],
 )

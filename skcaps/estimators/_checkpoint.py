@@ -95,6 +95,7 @@ class Checkpoint:
         net.history.extend(state["history"])
         net.module_.load_state_dict(state["network"])
         net.optimizer_.load_state_dict(state["optimizer"])
+        _arrange(net.optimizer_.state)
         net.optimizer_.n_steps = state["n_steps"]
         net.stop_training = state["stop_training"]
         torch.set_rng_state(state["rng"])
@@ -185,6 +186,18 @@ def _add_tensors(digest, module: torch.nn.Module) -> None:
 def _bytes_of(tensor: torch.Tensor) -> bytes:
     flat = tensor.detach().cpu().contiguous().flatten()
     return flat.view(torch.uint8).numpy().tobytes()
+
+
+def _arrange(state: dict) -> None:
+    """Give means of gradients the order in memory of their parameters.
+
+    A fused optimiser walks through both as they lie there.
+    """
+    for parameter, values in state.items():
+        for name, value in values.items():
+            if value.shape == parameter.shape:
+                like = torch.empty_like(parameter, dtype=value.dtype)
+                values[name] = like.copy_(value)
 
 
 def _is_cuda(net) -> bool:

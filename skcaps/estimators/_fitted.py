@@ -99,11 +99,12 @@ class FittedNetwork:
         Raises
         ------
         ValueError
-            If a pose is infinite or NaN.
+            If a pose or an activation is infinite or NaN.
         """
         with self.machine.autocast():
             routed = self.network(images)
-        if not torch.isfinite(routed.poses).all():
+        found = (routed.poses, _filled_in(routed))
+        if not all(torch.isfinite(values).all() for values in found):
             low, high = from_unit(torch.stack(images.aminmax()), self.input_range)
             raise ValueError(
                 "The network's output is not finite for images of X with values from "

@@ -22,7 +22,7 @@ from skcaps.estimators._convergence import (
 from skcaps.estimators._dataset import ImageDataset, find_batch_size
 from skcaps.estimators._fitted import FittedNetwork
 from skcaps.estimators._initialization import INITIALIZATIONS
-from skcaps.estimators._labels import as_classes, check_loss, find_labels
+from skcaps.estimators._labels import as_classes, check_presence, find_labels
 from skcaps.estimators._machine import (
     PRECISIONS,
     Machine,
@@ -108,7 +108,7 @@ def _start_with(estimator, X, y, sample_weight, sources, classes=None) -> ImageD
     machine = Machine.find(params)
     rows, y, layout = _inputs.check_fit_input(estimator, X, y)
     y, labels = find_labels(y, classes)
-    check_loss(estimator.loss, labels)
+    check_presence(estimator.loss, estimator.routing, labels)
     weights = find_weights(sample_weight, estimator.class_weight, rows, y)
     bounds = input_range(rows, weights)
     warn_of_outliers(rows, bounds, weights)
@@ -162,7 +162,7 @@ def _continue_with(estimator, X, y, sample_weight, sources) -> ImageDataset:
     rows, y = _inputs.check_more_input(estimator, X, y, fitted.layout)
     warn_of_drift(rows, fitted.input_range)
     y = fitted.labels.check(y)
-    check_loss(estimator.loss, fitted.labels)
+    check_presence(estimator.loss, estimator.routing, fitted.labels)
     weights = find_weights(sample_weight, estimator.class_weight, rows, y)
     encoded = fitted.labels.encode(y)
     machine = fitted.machine.follow(estimator.get_params(deep=False))

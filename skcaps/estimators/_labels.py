@@ -15,7 +15,7 @@ from torch import Tensor
 
 from skcaps.estimators._inputs import as_labels
 from skcaps.functional import LOGITS, mask_by_label
-from skcaps.nn import CapsuleNetwork
+from skcaps.nn import ROUTINGS, CapsuleNetwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,16 +297,22 @@ def _check(y) -> tuple[np.ndarray, type[Labels]]:
     return column_or_1d(y, warn=True), SingleLabel
 
 
-def check_loss(loss: str, labels: Labels) -> None:
-    """Raise a ValueError for a loss that trains no activations towards 0.5 and above.
+def check_presence(loss: str, routing: str, labels: Labels) -> None:
+    """Raise a ValueError for what makes the classes of an image share one presence.
 
-    Cross entropy makes the classes of an image share one, so that none of several is
-    longer than 0.5.
+    None of several could then have an activation above 0.5.
     """
-    if isinstance(labels, MultiLabel) and loss == "cross_entropy":
+    if not isinstance(labels, MultiLabel):
+        return
+    if loss == "cross_entropy":
         raise ValueError(
             'loss="cross_entropy" needs one class for each image, and y is an '
             'indicator of several; use loss="margin".'
+        )
+    if ROUTINGS[routing].shares_presence:
+        raise ValueError(
+            f"routing={routing!r} shares one presence among the classes, and y is an "
+            "indicator of several for an image; use another routing."
         )
 
 

@@ -26,7 +26,7 @@ def odds_logits(lengths: Tensor) -> Tensor:
     Parameters
     ----------
     lengths : Tensor of shape (..., caps)
-        In [0, 1].
+        In [0, 1]; or activations that are no lengths.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def scaled_logits(lengths: Tensor) -> Tensor:
     Parameters
     ----------
     lengths : Tensor of shape (..., caps)
-        In [0, 1].
+        In [0, 1]; or activations that are no lengths.
 
     Returns
     -------

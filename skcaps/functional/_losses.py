@@ -1,4 +1,4 @@
-"""Losses on capsule lengths, and the reconstruction loss.
+"""Losses on capsule lengths, or activations, and the reconstruction loss.
 
 Sample weights are not renormalized: a batch gives
 ``sum(sample_weight * loss) / batch``, so that the batches of one epoch add up to the
@@ -40,7 +40,7 @@ def margin_loss(
     Parameters
     ----------
     lengths : Tensor of shape (batch, caps)
-        Length of each class capsule.
+        Length of each class capsule, or its activation where that is no length.
     targets : Tensor of shape (batch, caps)
         1 where the class is present, else 0. Several may be.
     sample_weight : Tensor of shape (batch,), optional
@@ -103,7 +103,7 @@ def spread_loss(
     Parameters
     ----------
     lengths : Tensor of shape (batch, caps)
-        Length of each class capsule.
+        Length of each class capsule, or its activation where that is no length.
     targets : Tensor of shape (batch, caps)
         1 where the class is present, else 0. Several may be.
     sample_weight : Tensor of shape (batch,), optional
@@ -161,7 +161,7 @@ def cross_entropy_loss(
     Parameters
     ----------
     lengths : Tensor of shape (batch, caps)
-        Length of each class capsule.
+        Length of each class capsule, or its activation where that is no length.
     targets : Tensor of shape (batch, caps)
         1 where the class is present, else 0. Several may be.
     sample_weight : Tensor of shape (batch,), optional

@@ -177,8 +177,8 @@ def _(decoder: ConvDecoder, inputs: Tensor, weight: Tensor) -> None:
 def _to_length(masked: Tensor, weight: Tensor) -> Tensor:
     """Scale poses, so that a decoder's start does not depend on how short they are.
 
-    In training they will all grow to about 0.9, and a seed that was large for short
-    ones would then have driven the output to where the sigmoid is flat.
+    In training squashed ones will all grow to about 0.9, and a seed that was large for
+    short ones would then have driven the output to where the sigmoid is flat.
     """
     found = _mean_length(masked.unsqueeze(1), weight)
     return masked * (_LENGTH / found) if found else masked

@@ -38,7 +38,8 @@ def decoded_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     -------
     shape : tuple of int
         Rows and columns divided by the smallest whole number that leaves at most 6,912
-        values, which is 1 for images of up to 48x48 in three colours.
+        values, or one pixel: 1 for images of up to 48x48 in three colours, 2 for
+        slightly larger ones.
 
     Examples
     --------

@@ -54,7 +54,7 @@ def is_published_efficient(
     decoder = _EFFICIENT_DECODERS.get(((channels, height, width), n_classes))
     if decoder is None or chosen.pop("decoder") not in (decoder, None):
         return False
-    # Only dynamic routing has iterations.
+    # The routing must be the paper's, which has no iterations.
     ignored = ("decoder", "routing_iterations")
     return all(
         _same(value, defaults[name])

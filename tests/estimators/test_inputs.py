@@ -274,7 +274,7 @@ def test_predict_rejects(given, message, fitted):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"routing": "em"}, "'routing' parameter"),
+        ({"routing": "cubic"}, "'routing' parameter"),
         ({"loss": "hinge"}, "'loss' parameter"),
         ({"decoder": "mlp"}, "'decoder' parameter"),
         ({"precision": "float16"}, "'precision' parameter"),

@@ -127,7 +127,7 @@ def test_what_was_trained_is_kept_where_warnings_are_errors():
 
 def test_labels_without_a_pattern_say_so():
     same = np.ones_like(X_TRAIN)
-    with pytest.warns(ConvergenceWarning, match="lengths are alike for all of 128"):
+    with pytest.warns(ConvergenceWarning, match="activations are alike for all of 128"):
         CapsNetClassifier(conv_channels=16, max_epochs=1, random_state=0).fit(
             same, Y_TRAIN
         )

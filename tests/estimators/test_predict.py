@@ -6,7 +6,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 
 from skcaps.estimators._fitted import FittedNetwork
-from skcaps.functional import Routed
+from skcaps.functional import Routed, lengths
 
 from ._small import X, Y, make, make_capsnet
 
@@ -71,14 +71,15 @@ def test_scores_are_finite_at_the_ends(y, length):
     def saturated(images, *args):
         poses = torch.zeros(len(images), n_classes, 16)
         poses[:, 1, 0] = length
-        return Routed(poses, None)
+        return Routed(poses, None, lengths(poses))
 
     clf.network_.forward = saturated
     proba = clf.predict_proba(X)
-    for found in (proba, clf.decision_function(X), clf.lengths(X)):
+    for found in (proba, clf.decision_function(X), clf.activations(X)):
         assert np.isfinite(found).all()
     assert (proba >= 0).all()
     assert (proba <= 1).all()
+    assert (clf.activations(X) < 1).all()
     assert (clf.lengths(X) < 1).all()
     if proba.shape[1] != 3 or y is Y:
         np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-6)

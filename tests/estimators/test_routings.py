@@ -16,6 +16,8 @@ ACTIVATION = [
     name for name, kind in ROUTINGS.items() if issubclass(kind, ActivationRouting)
 ]
 
+SEVERAL = np.stack([Y == 0, Y <= 1], axis=1).astype(int)
+
 each_routing = pytest.mark.parametrize("routing", ROUTINGS)
 each_activation = pytest.mark.parametrize("routing", ACTIVATION)
 each_network = pytest.mark.parametrize("build", [make, make_capsnet])
@@ -55,11 +57,21 @@ def test_what_is_active_is_decoded(routing):
     np.testing.assert_allclose(still, decoded, rtol=1e-6)
 
 
-@each_activation
+@pytest.mark.parametrize("routing", [name for name in ROUTINGS if name != "self"])
 def test_several_classes_in_an_image(routing):
-    targets = np.stack([Y == 0, Y <= 1], axis=1).astype(int)
-    clf = make(routing=routing).fit(X, targets)
+    clf = make(routing=routing).fit(X, SEVERAL)
     np.testing.assert_array_equal(clf.predict(X), clf.activations(X) > 0.5)
+
+
+def test_what_shares_one_presence_refuses_several_classes():
+    message = r"^routing='self' shares one presence .*; use another routing\.$"
+    with pytest.raises(ValueError, match=message):
+        make(routing="self").fit(X, SEVERAL)
+
+
+def test_inverted_attention_needs_a_pose_of_two_numbers():
+    with pytest.raises(ValueError, match=r"at least 2, got 1; raise pose_dim\.$"):
+        make(routing="inverted_attention", pose_dim=1).fit(X, Y)
 
 
 @each_activation

@@ -40,6 +40,8 @@ def _poses(in_caps=6, in_dim=4, batch=3):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_shapes(routing, shape):
     in_caps, in_dim, out_caps, out_dim = shape
+    if routing == "inverted_attention" and out_dim == 1:
+        pytest.skip("one number cannot be normalized")
     routed = _layer(shape, routing=routing)(_poses(in_caps, in_dim))
     assert routed.poses.shape == (3, out_caps, out_dim)
     assert routed.coupling.shape == (3, in_caps, out_caps)
@@ -97,18 +99,36 @@ FUNCTIONS = {
 @each_activation
 @pytest.mark.parametrize("iterations", [1, 3])
 def test_activation_routings_equal_the_functional_call(routing, iterations):
-    layer = _layer(routing=routing, iterations=iterations)
-    poses = _poses().mul(0.1)
-    options = dict(layer.routing.named_parameters())
+    layer = _layer(routing=routing, iterations=iterations).eval()
+    own, poses = layer.routing, _poses().mul(0.1)
+    options = dict(own.named_parameters())
     if routing != "self":
         options["iterations"] = iterations
     if routing != "inverted_attention":
         options["activations"] = torch.full((3, 6), 0.5, dtype=torch.float64)
     if routing == "em":
-        options["inverse_temperature"] = layer.routing.inverse_temperature
+        last = own.inverse_temperature * (1 - 0.95**iterations)
+        options["beta_a"] = own.beta_a / last
+        options["inverse_temperature"] = own.inverse_temperature
+    if routing == "vb":
+        none = torch.zeros(3, dtype=torch.float64)
+        shift = own.beta_a - own.beta_u
+        # The running statistics begin at mean 0 and variance 1.
+        scale = (1 + own.norm.eps) ** -0.5
+        options.update(beta_a=none, beta_u=none)
+        options["score_normalization"] = lambda scores: scores * scale + shift
     expected = FUNCTIONS[routing](poses, layer.weight, **options)
     found = layer(poses, torch.full((3, 6), 0.5, dtype=torch.float64))
-    assert_close(found, expected, rtol=0, atol=0)
+    assert_close(found, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_scores_of_variational_bayes_are_normalized_in_training():
+    layer = CapsuleLayer(6, 4, 3, 5, routing="vb").double().train()
+    active = layer(_poses(batch=50)).activations
+    scores = torch.logit(active) + 1
+    assert scores.mean().item() == pytest.approx(0, abs=1e-6)
+    assert scores.std(correction=0).item() == pytest.approx(1, rel=1e-2)
+    assert layer.routing.norm.num_batches_tracked == 1
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,12 @@ class ActivationRouting(Routing):
     ------
     ValueError
         If a bias is asked for.
+
+    Examples
+    --------
+    >>> from skcaps.nn import ROUTINGS, ActivationRouting
+    >>> [key for key, kind in ROUTINGS.items() if issubclass(kind, ActivationRouting)]
+    ['em', 'vb', 'self', 'inverted_attention']
     """
 
     # With 0.1 variational Bayes has 6 points fewer of held-out digits, EM 2.

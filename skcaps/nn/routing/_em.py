@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from skcaps.functional import Routed, em_routing
 from skcaps.nn.routing._activation import ActivationRouting
 
-# Of the mean cost, at the end of the schedule.
 # Of a parent that no child votes for: an activation of 0.1.
 _LOGIT_AT_START = -math.log(9)
+# Factor of the mean cost. Larger ones learn the training images faster, and are right
+# for fewer others.
 _SHARPNESS = 5.0
 
 
@@ -31,8 +32,9 @@ class EMRouting(ActivationRouting):
     Attributes
     ----------
     beta_a, beta_u : Parameter of shape (out_caps,)
-        How much speaks for a parent before any vote, and what each number of a vote
-        costs it; 0 at first.
+        The logit of a parent without votes, the paper's number times its last
+        temperature, -ln 9 at first, for an activation of 0.1; and what each number of
+        a vote costs, 0 at first.
     inverse_temperature : float
         The paper's lambda. Its cost is a sum over the dimensions and over a parent's
         share of the children; here the mean of it counts, so that the same learning

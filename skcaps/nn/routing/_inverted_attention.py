@@ -34,7 +34,7 @@ class InvertedAttentionRouting(ActivationRouting):
     Raises
     ------
     ValueError
-        If a bias is asked for.
+        If a bias is asked for, or `out_dim` is below 2.
 
     References
     ----------
@@ -71,6 +71,11 @@ class InvertedAttentionRouting(ActivationRouting):
             squash=squash,
             bias=bias,
         )
+        if out_dim < 2:
+            raise ValueError(
+                "Inverted attention normalizes the numbers of a pose, which must be at "
+                f"least 2, got {out_dim}; raise pose_dim."
+            )
         self.norm_weight = nn.Parameter(torch.ones(out_dim))
         self.norm_bias = nn.Parameter(torch.zeros(out_dim))
         limit = 1 / math.sqrt(out_dim)

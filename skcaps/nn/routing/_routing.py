@@ -36,6 +36,8 @@ class Routing(nn.Module):
     weight_order : tuple of int
         The weight's axes as they should follow each other in memory, here all matrices
         of a parent together.
+    shares_presence : bool
+        Whether activations sum to 1, so that only one of them is above 0.5.
 
     Raises
     ------
@@ -66,6 +68,7 @@ class Routing(nn.Module):
     """
 
     weight_order: tuple[int, int, int, int] = (1, 0, 2, 3)
+    shares_presence = False
 
     def __init__(
         self,

@@ -44,6 +44,8 @@ class SelfRouting(ActivationRouting):
     torch.Size([16, 8, 10])
     """
 
+    shares_presence = True
+
     def __init__(
         self,
         in_caps: int,

@@ -24,7 +24,11 @@ class VariationalBayesRouting(ActivationRouting):
     Attributes
     ----------
     beta_a, beta_u : Parameter of shape (out_caps,)
-        Added to, and subtracted from, what activates a parent; 0 at first.
+        Added to, and subtracted from, the normalized score of a parent; -1 and 0 at
+        first.
+    norm : BatchNorm1d
+        Normalizes the scores over the images and the parents of a batch in training,
+        and by its running statistics in evaluation. Sample weights have no part in it.
 
     Raises
     ------
@@ -33,8 +37,9 @@ class VariationalBayesRouting(ActivationRouting):
 
     Notes
     -----
-    The paper normalizes poses and scores over the batch; here no image depends on the
-    others, and neither is normalized.
+    As in the paper, the normalization has no factor of its own. There poses are
+    normalized too, and betas are added before the normalization, where a single number
+    for all parents would have no effect.
 
     References
     ----------
@@ -70,18 +75,26 @@ class VariationalBayesRouting(ActivationRouting):
             squash=squash,
             bias=bias,
         )
-        self.beta_a = nn.Parameter(torch.zeros(out_caps))
+        self.beta_a = nn.Parameter(torch.full((out_caps,), -1.0))
         self.beta_u = nn.Parameter(torch.zeros(out_caps))
+        # One channel: the parents are compared with each other.
+        self.norm = nn.BatchNorm1d(1, affine=False)
 
     def forward(
         self, poses: Tensor, weight: Tensor, activations: Tensor | None = None
     ) -> Routed:
         """Route in some iterations."""
+        none = torch.zeros_like(self.beta_a)
         return variational_bayes_routing(
             poses,
             weight,
             activations=self.presence(poses, activations),
-            beta_a=self.beta_a,
-            beta_u=self.beta_u,
+            beta_a=none,
+            beta_u=none,
             iterations=self.iterations,
+            score_normalization=self._normalize,
         )
+
+    def _normalize(self, scores: Tensor) -> Tensor:
+        flat: Tensor = self.norm(scores.flatten().unsqueeze(1))
+        return flat.view(scores.shape) + self.beta_a - self.beta_u
