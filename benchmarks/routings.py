@@ -84,7 +84,7 @@ def draw(path):
     axes = figure.subplots(2, len(ROUTINGS) // 2 + 1)
     first, *others = axes.flat
     first.imshow(X_test[IMAGE].reshape(8, 8), cmap="gray_r")
-    first.set(title=f"held-out image of a {y_test[IMAGE]}", xticks=[], yticks=[])
+    first.set(title=f"held-out {y_test[IMAGE]}", xticks=[], yticks=[])
     for axis, routing in zip(others, ROUTINGS, strict=False):
         classifier = EfficientCapsNetClassifier(routing=routing, random_state=0)
         couplings = classifier.fit(X, y).couplings(X_test[IMAGE : IMAGE + 1])[0]
