@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from skcaps.functional import Routed, lengths
+from skcaps.functional import Routed
+from skcaps.functional.routing._routed import with_lengths
 from skcaps.nn._checks import check_option
 from skcaps.nn._initialization import truncated_normal_
 from skcaps.nn.routing import ROUTINGS
@@ -102,7 +103,7 @@ class CapsuleLayer(nn.Module):
         """
         routed: Routed = self.routing(poses, self.weight, activations)
         if routed.activations is None:
-            return Routed(*routed[:2], lengths(routed.poses))
+            return with_lengths(routed.poses, routed.coupling)
         return routed
 
     def extra_repr(self) -> str:

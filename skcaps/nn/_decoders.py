@@ -198,7 +198,7 @@ class ConvDecoder(nn.Module):
 
 
 def _enlarge(images: Tensor, image_shape: tuple[int, int, int]) -> Tensor:
-    size = image_shape[1:]
+    size = tuple(image_shape[1:])
     if images.shape[2:] == size:
         return images
     return nn.functional.interpolate(images, size=size, mode="bilinear")

@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 
 import skcaps
+from skcaps.estimators._checkpoint import _arrange
 
 from ._small import X, Y, assert_same_weights, make, make_capsnet
 from .test_callbacks import calling, interrupt
@@ -306,3 +307,15 @@ def test_a_missing_folder_is_told_before_the_training(tmp_path):
     with pytest.raises(FileNotFoundError, match="needs a folder to write into"):
         clf.fit(X, Y)
     assert not hasattr(clf, "history_")
+
+
+def test_means_of_gradients_lie_like_their_parameters():
+    parameter = torch.nn.Parameter(torch.zeros(3, 4).T)
+    optimizer = torch.optim.Adam([parameter])
+    mean = torch.arange(12.0).view(4, 3)
+    optimizer.state[parameter] = {"step": torch.ones(()), "exp_avg": mean}
+    _arrange(optimizer.state)
+    found = optimizer.state[parameter]
+    assert found["exp_avg"].stride() == parameter.stride() == (1, 4)
+    assert torch.equal(found["exp_avg"], mean)
+    assert found["step"] == 1

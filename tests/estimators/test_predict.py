@@ -85,6 +85,18 @@ def test_scores_are_finite_at_the_ends(y, length):
         np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-6)
 
 
+def test_activations_that_are_no_numbers_are_told():
+    clf = make().fit(X, Y)
+
+    def broken(images, *args):
+        poses = torch.zeros(len(images), 3, 16)
+        return Routed(poses, None, torch.full((len(images), 3), torch.nan))
+
+    clf.network_.forward = broken
+    with pytest.raises(ValueError, match="output is not finite"):
+        clf.predict(X)
+
+
 def test_only_what_is_asked_for_is_kept(fitted, multilabel, monkeypatch):
     kept = []
     original = FittedNetwork.map

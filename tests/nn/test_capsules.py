@@ -232,3 +232,10 @@ def test_is_a_module_that_can_be_moved():
     layer = CapsuleLayer(6, 4, 3, 5, bias=True)
     assert isinstance(layer, nn.Module)
     assert {p.dtype for p in layer.double().parameters()} == {torch.float64}
+
+
+@each_routing
+def test_the_weight_lies_as_the_routing_reads_it(routing):
+    layer = CapsuleLayer(6, 4, 3, 5, routing=routing)
+    assert layer.weight.shape == (6, 3, 4, 5)
+    assert layer.weight.permute(layer.routing.weight_order).is_contiguous()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +23,10 @@ class EMRouting(ActivationRouting):
 
     Parameters
     ----------
-    in_caps, in_dim, out_caps, out_dim, iterations : int
+    in_caps, in_dim, out_caps, out_dim : int
         As for `Routing`.
-    squash : str
-        Unused: the length of a pose says nothing.
-    bias : bool
-        Only False.
+    **options
+        As for `ActivationRouting`.
 
     Attributes
     ----------
@@ -61,25 +60,9 @@ class EMRouting(ActivationRouting):
     weight_order = (0, 1, 2, 3)
 
     def __init__(
-        self,
-        in_caps: int,
-        in_dim: int,
-        out_caps: int,
-        out_dim: int,
-        *,
-        iterations: int = 3,
-        squash: str = "squash",
-        bias: bool = False,
+        self, in_caps: int, in_dim: int, out_caps: int, out_dim: int, **options: Any
     ) -> None:
-        super().__init__(
-            in_caps,
-            in_dim,
-            out_caps,
-            out_dim,
-            iterations=iterations,
-            squash=squash,
-            bias=bias,
-        )
+        super().__init__(in_caps, in_dim, out_caps, out_dim, **options)
         self.beta_a = nn.Parameter(torch.full((out_caps,), _LOGIT_AT_START))
         self.beta_u = nn.Parameter(torch.zeros(out_caps))
         self.inverse_temperature = _SHARPNESS * out_caps / (in_caps * out_dim)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +17,10 @@ class InvertedAttentionRouting(ActivationRouting):
 
     Parameters
     ----------
-    in_caps, in_dim, out_caps, out_dim, iterations : int
+    in_caps, in_dim, out_caps, out_dim : int
         As for `Routing`.
-    squash : str
-        Unused: the length of a pose says nothing.
-    bias : bool
-        Only False.
+    **options
+        As for `ActivationRouting`.
 
     Attributes
     ----------
@@ -52,25 +51,9 @@ class InvertedAttentionRouting(ActivationRouting):
     start_length = 1.0
 
     def __init__(
-        self,
-        in_caps: int,
-        in_dim: int,
-        out_caps: int,
-        out_dim: int,
-        *,
-        iterations: int = 3,
-        squash: str = "squash",
-        bias: bool = False,
+        self, in_caps: int, in_dim: int, out_caps: int, out_dim: int, **options: Any
     ) -> None:
-        super().__init__(
-            in_caps,
-            in_dim,
-            out_caps,
-            out_dim,
-            iterations=iterations,
-            squash=squash,
-            bias=bias,
-        )
+        super().__init__(in_caps, in_dim, out_caps, out_dim, **options)
         if out_dim < 2:
             raise ValueError(
                 "Inverted attention normalizes the numbers of a pose, which must be at "

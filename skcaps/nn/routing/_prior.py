@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -12,23 +14,7 @@ class RoutingWithPrior(Routing):
     """One number more for each pair of a child and a parent."""
 
     def __init__(
-        self,
-        in_caps: int,
-        in_dim: int,
-        out_caps: int,
-        out_dim: int,
-        *,
-        iterations: int = 3,
-        squash: str = "squash",
-        bias: bool = False,
+        self, in_caps: int, in_dim: int, out_caps: int, out_dim: int, **options: Any
     ) -> None:
-        super().__init__(
-            in_caps,
-            in_dim,
-            out_caps,
-            out_dim,
-            iterations=iterations,
-            squash=squash,
-            bias=bias,
-        )
+        super().__init__(in_caps, in_dim, out_caps, out_dim, **options)
         self.prior = nn.Parameter(torch.zeros(in_caps, out_caps))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -14,12 +16,10 @@ class SelfRouting(ActivationRouting):
 
     Parameters
     ----------
-    in_caps, in_dim, out_caps, out_dim, iterations : int
-        As for `Routing`; there are no iterations.
-    squash : str
-        Unused: the length of a pose says nothing.
-    bias : bool
-        Only False.
+    in_caps, in_dim, out_caps, out_dim : int
+        As for `Routing`.
+    **options
+        As for `ActivationRouting`. There are no iterations.
 
     Attributes
     ----------
@@ -47,25 +47,9 @@ class SelfRouting(ActivationRouting):
     shares_presence = True
 
     def __init__(
-        self,
-        in_caps: int,
-        in_dim: int,
-        out_caps: int,
-        out_dim: int,
-        *,
-        iterations: int = 3,
-        squash: str = "squash",
-        bias: bool = False,
+        self, in_caps: int, in_dim: int, out_caps: int, out_dim: int, **options: Any
     ) -> None:
-        super().__init__(
-            in_caps,
-            in_dim,
-            out_caps,
-            out_dim,
-            iterations=iterations,
-            squash=squash,
-            bias=bias,
-        )
+        super().__init__(in_caps, in_dim, out_caps, out_dim, **options)
         self.weight_route = nn.Parameter(torch.zeros(in_caps, in_dim, out_caps))
         self.bias_route = nn.Parameter(torch.zeros(in_caps, out_caps))
 

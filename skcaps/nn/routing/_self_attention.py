@@ -13,12 +13,10 @@ class SelfAttentionRouting(RoutingWithPrior):
 
     Parameters
     ----------
-    in_caps, in_dim, out_caps, out_dim, iterations : int
+    in_caps, in_dim, out_caps, out_dim : int
         As for `Routing`.
-    squash : str
-        As for `Routing`.
-    bias : bool
-        As for `Routing`.
+    **options
+        As for `Routing`; there are no iterations.
 
     Attributes
     ----------

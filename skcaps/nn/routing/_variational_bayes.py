@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -14,12 +16,10 @@ class VariationalBayesRouting(ActivationRouting):
 
     Parameters
     ----------
-    in_caps, in_dim, out_caps, out_dim, iterations : int
+    in_caps, in_dim, out_caps, out_dim : int
         As for `Routing`.
-    squash : str
-        Unused: the length of a pose says nothing.
-    bias : bool
-        Only False.
+    **options
+        As for `ActivationRouting`.
 
     Attributes
     ----------
@@ -56,25 +56,9 @@ class VariationalBayesRouting(ActivationRouting):
     weight_order = (0, 1, 2, 3)
 
     def __init__(
-        self,
-        in_caps: int,
-        in_dim: int,
-        out_caps: int,
-        out_dim: int,
-        *,
-        iterations: int = 3,
-        squash: str = "squash",
-        bias: bool = False,
+        self, in_caps: int, in_dim: int, out_caps: int, out_dim: int, **options: Any
     ) -> None:
-        super().__init__(
-            in_caps,
-            in_dim,
-            out_caps,
-            out_dim,
-            iterations=iterations,
-            squash=squash,
-            bias=bias,
-        )
+        super().__init__(in_caps, in_dim, out_caps, out_dim, **options)
         self.beta_a = nn.Parameter(torch.full((out_caps,), -1.0))
         self.beta_u = nn.Parameter(torch.zeros(out_caps))
         # One channel: the parents are compared with each other.
