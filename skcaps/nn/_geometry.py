@@ -39,6 +39,8 @@ _EFFICIENT_PUBLISHED = {
 }
 _CAPSNET_LARGEST_GRID = 12
 _EFFICIENT_LARGEST_MAP = 9
+# The search for strides takes time in proportion to a side, here half a second.
+_LONGEST_SIDE = 2**20
 
 
 def capsnet_geometry(
@@ -60,7 +62,7 @@ def capsnet_geometry(
     Parameters
     ----------
     height, width : int
-        Size of the image in pixels, at least 1.
+        Size of the image in pixels, from 1 to 2^20.
     kernel_size : int, default=9
         Kernel of both convolutions where the image allows it; at least the stride, so
         2 for the second one if it is 1. It is changed where strides would leave pixels
@@ -74,7 +76,7 @@ def capsnet_geometry(
     Raises
     ------
     ValueError
-        If a size is below 1.
+        If a size is below 1 or above 2^20.
 
     References
     ----------
@@ -102,7 +104,7 @@ def primary_geometry(
     Parameters
     ----------
     height, width : int
-        Size of the feature map, at least 1.
+        Size of the feature map, from 1 to 2^20.
     kernel_size : int, default=9
         Kernel where the map allows it and its stride then leaves nothing unread.
 
@@ -114,7 +116,7 @@ def primary_geometry(
     Raises
     ------
     ValueError
-        If a size is below 1.
+        If a size is below 1 or above 2^20.
 
     Examples
     --------
@@ -143,7 +145,7 @@ def efficient_capsnet_geometry(
     Parameters
     ----------
     height, width : int
-        Size of the image in pixels, at least 1.
+        Size of the image in pixels, from 1 to 2^20.
     n_convolutions : int, default=4
         Number of convolutions in the stem.
 
@@ -155,7 +157,7 @@ def efficient_capsnet_geometry(
     Raises
     ------
     ValueError
-        If a size is below 1.
+        If a size is below 1 or above 2^20.
 
     References
     ----------
@@ -185,6 +187,11 @@ def _both_axes(
     if min(height, width) < 1:
         raise ValueError(
             f"An image must have at least 1x1 pixels, got {height}x{width}."
+        )
+    if max(height, width) > _LONGEST_SIDE:
+        raise ValueError(
+            f"An image may have at most {_LONGEST_SIDE} pixels a side, got "
+            f"{height}x{width}; cut it into parts, or take every n-th value."
         )
     # No paper reads one row of 36 features, and no feature may be lost.
     if height == width in published:

@@ -261,6 +261,15 @@ def test_rejects_empty_images(rule, size):
         rule(*size)
 
 
+@each_rule
+@pytest.mark.parametrize("size", [(1, 2**20 + 1), (10**9, 1)])
+def test_rejects_sides_that_take_long_to_plan(rule, size):
+    with pytest.raises(
+        ValueError, match=rf"at most 1048576 pixels a side, got {size[0]}x{size[1]}"
+    ):
+        rule(*size)
+
+
 def test_efficient_needs_a_convolution():
     with pytest.raises(ValueError, match="n_convolutions must be at least 1, got 0"):
         efficient_capsnet_geometry(28, 28, n_convolutions=0)
