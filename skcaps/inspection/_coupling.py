@@ -28,7 +28,7 @@ class CouplingDisplay:
     Where the capsules below the classes lie on a grid over the image, as in CapsNet,
     colours show at every place how much of its capsules goes to a class: their
     couplings times their activations, summed over the types of capsules there, and
-    spread over the pixels that the place reads. The bright parts of the image are
+    spread over the pixels that the place reads. The bright parts of a grey image are
     outlined.
 
     Where they have no place, as in Efficient-CapsNet or with hidden capsules, colours
@@ -245,8 +245,9 @@ class CouplingDisplay:
         """Return the row that says which classes the columns of a matrix are."""
         if self.classes is None:
             return []
-        name = f"{to_text(self.classes[0])} \N{HORIZONTAL ELLIPSIS} {to_text(self.classes[-1])}"
-        return [TextRow("columns", [name] * n_images)]
+        first, last = to_text(self.classes[0]), to_text(self.classes[-1])
+        name = f"{first} \N{HORIZONTAL ELLIPSIS} {last}"
+        return [TextRow("columns", [name] * n_images, is_marked=False)]
 
     def _image_rows(self):
         if self.images is None:
@@ -262,7 +263,7 @@ class CouplingDisplay:
         return [PictureRow("image", aspect_of(pictures[0]), draw)]
 
     def _map_rows(self, maps, cmap):
-        limits = min(0.0, np.nanmin(maps)), np.nanmax(maps)
+        limits = min(0.0, np.nanmin(maps)), self._highest(maps)
         names = self.map_names or [""] * maps.shape[1]
         outlines = self._outlines()
 
@@ -282,15 +283,20 @@ class CouplingDisplay:
             PictureRow(name, aspect, draw_row(m)) for m, name in enumerate(names)
         ]
 
+    def _highest(self, maps):
+        # No capsule that spreads evenly is among the brightest, however few classes.
+        even = 0.0 if self.classes is None else 1 / len(self.classes)
+        return max(np.nanmax(maps), 2 * even)
+
     def _outlines(self):
-        """Return grey images of values from 0 to 1 of the maps' size, or None."""
+        """Return images of values from 0 to 1 with outlines to draw, or None."""
         if self.images is None or self.classes is not None:
             return None
         pictures = np.asarray(self.images)
-        unit = to_unit(pictures, self.value_range or value_range_of(pictures))
-        if unit.ndim == 4 and unit.shape[1] > 1:
-            unit = unit.mean(axis=3)
-        return unit if unit.shape[1:3] == np.shape(self.maps)[2:] else None
+        is_plain = pictures.ndim == 3 or pictures.shape[1] == 1
+        if not is_plain or pictures.shape[1:3] != np.shape(self.maps)[2:]:
+            return None
+        return to_unit(pictures, self.value_range or value_range_of(pictures))
 
 
 def _find_maps(estimator, X, votes_for):

@@ -62,10 +62,11 @@ class PictureRow(NamedTuple):
 
 
 class TextRow(NamedTuple):
-    """One row of texts under the pictures."""
+    """One row of texts under the pictures, in the colour of mistakes where one is."""
 
     name: str
     texts: Sequence[str]
+    is_marked: bool = True
 
 
 def aspect_of(picture):
@@ -148,7 +149,8 @@ def draw_frame(ax, box, color):
     """Draw a frame around a picture."""
     left, top, right, bottom = box
     x, y = [left, right, right, left, left], [top, top, bottom, bottom, top]
-    return ax.plot(x, y, color=color, linewidth=2, solid_joinstyle="miter")[0]
+    style = {"linewidth": 2, "solid_joinstyle": "miter", "clip_on": False}
+    return ax.plot(x, y, color=color, **style)[0]
 
 
 class _Bands(NamedTuple):
@@ -241,7 +243,8 @@ def draw_bands(ax, n_pictures, picture_rows, text_rows, *, mistakes=None, beside
     marks = [{}, {"color": MISTAKE_COLOUR, "weight": "bold"}]
     for (line, row), i in itertools.product(enumerate(text_rows), range(n_pictures)):
         text = _shorten(row.texts[i], bands.width)
-        _write(ax, *bands.text_place(line, i), text, **font, **marks[int(mistakes[i])])
+        mark = marks[int(mistakes[i] and row.is_marked)]
+        _write(ax, *bands.text_place(line, i), text, **font, **mark)
     for band in range(bands.n_bands):
         for name, y in zip(names, bands.name_places(band), strict=True):
             _write(ax, -_GAP, y, name, ha="right", **font)
@@ -346,7 +349,7 @@ def _prepare(ax, width, height, *, left, right=0.0):
     scale = 1.0
     whole = left + width + right
     if ax is None:
-        size = (max(2.5, whole + 0.15), height + 0.6)
+        size = (max(2.5, whole + 0.15), height + 0.45)
         _, ax = plt.subplots(figsize=size, layout="constrained")
     else:
         box = ax.get_window_extent()

@@ -226,6 +226,6 @@ def _decorate(ax, measure):
     from matplotlib.ticker import MaxNLocator
 
     ax.set(xlabel="epoch", ylabel=measure)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.grid(alpha=0.3)
     ax.spines[["top", "right"]].set_visible(False)
