@@ -35,9 +35,7 @@ def votes_over_image(estimator, X, couplings):
     weights = couplings * _activations(estimator, X)[..., None]
     places = (len(weights), *network.primary.grid, -1, weights.shape[2])
     summed = weights.reshape(places).sum(axis=3)
-    return spread_over_image(
-        np.moveaxis(summed, 3, 1), network, estimator.image_shape_
-    )
+    return spread_over_image(np.moveaxis(summed, 3, 1), network, estimator.image_shape_)
 
 
 def _activations(estimator, X):

@@ -18,7 +18,7 @@ from skcaps.inspection._sheet import (
     draw_colorbar,
     draw_map,
     draw_outline,
-    draw_picture,
+    row_of_pictures,
 )
 
 
@@ -255,12 +255,9 @@ class CouplingDisplay:
         pictures = np.asarray(self.images)
         value_range = self.value_range or value_range_of(pictures)
 
-        def draw(ax, i, box):
-            return draw_picture(
-                ax, pictures[i], box, value_range=value_range, cmap="gray"
-            )
-
-        return [PictureRow("image", aspect_of(pictures[0]), draw)]
+        return [
+            row_of_pictures("image", pictures, value_range=value_range, cmap="gray")
+        ]
 
     def _map_rows(self, maps, cmap):
         limits = min(0.0, np.nanmin(maps)), self._highest(maps)
@@ -279,9 +276,7 @@ class CouplingDisplay:
         is_matrix = self.classes is not None
         shown = maps[0, 0] if self.images is None or not is_matrix else self.images[0]
         aspect = aspect_of(np.asarray(shown))
-        return [
-            PictureRow(name, aspect, draw_row(m)) for m, name in enumerate(names)
-        ]
+        return [PictureRow(name, aspect, draw_row(m)) for m, name in enumerate(names)]
 
     def _highest(self, maps):
         # No capsule that spreads evenly is among the brightest, however few classes.
@@ -319,7 +314,11 @@ def _find_maps(estimator, X, votes_for):
     if votes_for is None:
         most = estimator.activations(X).argmax(axis=1)
         chosen = votes[np.arange(len(votes)), most][:, None]
-        return {"maps": chosen, "map_names": ["votes for predicted"], "value_name": name}
+        return {
+            "maps": chosen,
+            "map_names": ["votes for predicted"],
+            "value_name": name,
+        }
     numbers = _class_numbers(estimator.classes_, votes_for)
     names = [f"votes for {to_text(label)}" for label in votes_for]
     return {"maps": votes[:, numbers], "map_names": names, "value_name": name}

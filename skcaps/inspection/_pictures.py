@@ -70,4 +70,3 @@ def to_unit(images, value_range):
     """Scale to [0, 1]; what lies outside is not clipped."""
     low, high = value_range
     return (np.asarray(images, dtype=float) - low) / (high - low or 1.0)
-

@@ -172,9 +172,7 @@ class PoseSweepDisplay:
                 images += list(sweep[chosen])
                 labels += [(to_text(label), d) for d in dimensions[chosen].tolist()]
         names, row_name = _name_rows(labels)
-        pictures = rows_to_pictures(
-            np.concatenate(images), estimator._fitted.layout
-        )
+        pictures = rows_to_pictures(np.concatenate(images), estimator._fitted.layout)
         display = cls(
             pictures.reshape(-1, len(values), *pictures.shape[1:]),
             values,
@@ -276,7 +274,9 @@ def _name_rows(labels):
     """Label rows of a class and a dimension with what differs between them."""
     classes, dimensions = zip(*labels, strict=True)
     if len(set(classes)) == 1 and len(set(dimensions)) == len(labels):
-        return [str(d) for d in dimensions], f"dimension of the pose, class {classes[0]}"
+        return [
+            str(d) for d in dimensions
+        ], f"dimension of the pose, class {classes[0]}"
     if len(set(dimensions)) == 1:
         return list(classes), f"class (dimension {dimensions[0]} of the pose)"
     return [f"{c}, {d}" for c, d in labels], "class, dimension of the pose"

@@ -13,13 +13,7 @@ from skcaps.inspection._pictures import (
     to_unit,
     value_range_of,
 )
-from skcaps.inspection._sheet import (
-    PictureRow,
-    TextRow,
-    aspect_of,
-    draw_bands,
-    draw_picture,
-)
+from skcaps.inspection._sheet import TextRow, draw_bands, row_of_pictures
 
 
 class ReconstructionDisplay:
@@ -269,13 +263,7 @@ class ReconstructionDisplay:
             "cmap": cmap,
         }
         rows = [
-            PictureRow(
-                name,
-                aspect_of(pictures[0]),
-                lambda ax, i, box, pictures=pictures: draw_picture(
-                    ax, pictures[i], box, **style
-                ),
-            )
+            row_of_pictures(name, pictures, **style)
             for name, pictures in zip(["image", "reconstruction"], both, strict=True)
         ]
         texts, mistakes = class_rows(self.y_true, self.y_pred)

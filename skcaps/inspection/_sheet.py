@@ -77,6 +77,15 @@ def aspect_of(picture):
     return min(max(aspect, 1 / _LONGEST_ASPECT), _LONGEST_ASPECT)
 
 
+def row_of_pictures(name, pictures, *, value_range, cmap):
+    """Return the row of images or series."""
+
+    def draw(ax, i, box):
+        return draw_picture(ax, pictures[i], box, value_range=value_range, cmap=cmap)
+
+    return PictureRow(name, aspect_of(pictures[0]), draw)
+
+
 def draw_picture(ax, picture, box, *, value_range, cmap):
     """Draw an image, or the curves of a series.
 
@@ -244,10 +253,10 @@ def draw_bands(ax, n_pictures, picture_rows, text_rows, *, mistakes=None, beside
     for (line, row), i in itertools.product(enumerate(text_rows), range(n_pictures)):
         text = _shorten(row.texts[i], bands.width)
         mark = marks[int(mistakes[i] and row.is_marked)]
-        _write(ax, *bands.text_place(line, i), text, **font, **mark)
+        _write(ax, bands.text_place(line, i), text, **font, **mark)
     for band in range(bands.n_bands):
         for name, y in zip(names, bands.name_places(band), strict=True):
-            _write(ax, -_GAP, y, name, ha="right", **font)
+            _write(ax, (-_GAP, y), name, ha="right", **font)
     return ax, pictures
 
 
@@ -317,7 +326,8 @@ def draw_blocks(ax, pictures, row_labels, column_labels, *, value_range, cmap):
         artists[r, c] = draw_picture(ax, pictures[r, c], blocks.box(r, c), **style)
     for r, text in enumerate(row_labels):
         left, top, _, bottom = blocks.box(r, 0)
-        _write(ax, left - _GAP, (top + bottom) / 2, text, ha="right", **font)
+        place = left - _GAP, (top + bottom) / 2
+        _write(ax, place, text, ha="right", **font)
     chosen = _spread(column_labels, blocks.width)
     middles = chosen * (blocks.width + _GAP) + blocks.width / 2
     places = (blocks.starts[:, None] + middles).ravel()
@@ -363,9 +373,9 @@ def _prepare(ax, width, height, *, left, right=0.0):
     return ax, {"fontsize": _FONT * max(scale, 0.5)}
 
 
-def _write(ax, x, y, text, *, ha="center", **font):
+def _write(ax, place, text, *, ha="center", **font):
     # All texts lie inside the axes: the layout need not measure them.
-    ax.text(x, y, text, ha=ha, va="center", **font).set_in_layout(False)
+    ax.text(*place, text, ha=ha, va="center", **font).set_in_layout(False)
 
 
 def _text_width(texts):
