@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from skcaps.inspection._sheet import MISTAKE_SIGN, TextRow
+from skcaps.inspection._drawing import MISTAKE_SIGN
+from skcaps.inspection._sheet import TextRow
 
 
 def to_text(label) -> str:

@@ -8,16 +8,14 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from skcaps.inspection._checks import check_estimator, first_images
 from skcaps.inspection._children import has_places, votes_over_image
 from skcaps.inspection._classes import class_rows, to_text
+from skcaps.inspection._drawing import aspect_of, draw_map, draw_outline
 from skcaps.inspection._pictures import rows_to_pictures, to_unit, value_range_of
 from skcaps.inspection._sheet import (
     COLORBAR,
     PictureRow,
     TextRow,
-    aspect_of,
     draw_bands,
     draw_colorbar,
-    draw_map,
-    draw_outline,
     row_of_pictures,
 )
 

@@ -9,21 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skcaps.inspection._pictures import is_series, to_unit
-
-# Okabe and Ito (2008), "Color universal design": told apart with any kind of colour
-# vision.
-COLOURS = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#D55E00",
-    "#000000",
+from skcaps.inspection._drawing import (
+    MISTAKE_COLOUR,
+    Box,
+    aspect_of,
+    draw_frame,
+    draw_picture,
 )
-MISTAKE_COLOUR = "#D55E00"
-MISTAKE_SIGN = "\N{BALLOT X}"
 
 # Everything below is in inches, but for the font's size in points.
 _FONT = 7.5
@@ -33,20 +25,8 @@ _WIDEST = 12.5
 _LARGEST_SIDE, _SMALLEST_SIDE = 1.8, 0.56
 _SWEEP_SIDE, _SMALLEST_SWEEP_SIDE = 0.62, 0.3
 COLORBAR = 0.8
-# An image that is longer is stretched.
-_LONGEST_ASPECT = 3.0
-_SERIES_ASPECT = 2.2
 # The mean width of a letter over the size of its font.
 _LETTER = 0.6
-
-
-class Box(NamedTuple):
-    """A rectangle; `top` is smaller than `bottom`."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
 
 
 class PictureRow(NamedTuple):
@@ -69,14 +49,6 @@ class TextRow(NamedTuple):
     is_marked: bool = True
 
 
-def aspect_of(picture):
-    """Return the width over the height at which a picture is drawn."""
-    if is_series(picture):
-        return _SERIES_ASPECT
-    aspect = picture.shape[1] / picture.shape[0]
-    return min(max(aspect, 1 / _LONGEST_ASPECT), _LONGEST_ASPECT)
-
-
 def row_of_pictures(name, pictures, *, value_range, cmap):
     """Return the row of images or series."""
 
@@ -84,82 +56,6 @@ def row_of_pictures(name, pictures, *, value_range, cmap):
         return draw_picture(ax, pictures[i], box, value_range=value_range, cmap=cmap)
 
     return PictureRow(name, aspect_of(pictures[0]), draw)
-
-
-def draw_picture(ax, picture, box, *, value_range, cmap):
-    """Draw an image, or the curves of a series.
-
-    Returns
-    -------
-    artist : matplotlib AxesImage or list of matplotlib Line2D
-    """
-    unit = np.clip(to_unit(picture, value_range), 0, 1)
-    if is_series(picture):
-        return draw_series(ax, unit, box)
-    return draw_map(ax, unit, box, limits=(0, 1), cmap=cmap)
-
-
-def draw_series(ax, unit, box, *, color=None):
-    """Draw the curves of a series with values in [0, 1], one for each channel.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    unit : ndarray of shape (1, length) or (1, length, channels)
-    box : Box
-    color : str, optional
-        Of all curves; by default each has its own, before a light ground.
-
-    Returns
-    -------
-    lines : list of matplotlib Line2D
-    """
-    curves = unit.reshape(unit.shape[1], -1).T
-    if color is None:
-        left, top, right, bottom = box
-        ax.fill([left, right, right, left], [top, top, bottom, bottom], color="0.94")
-    colours = itertools.cycle(COLOURS if color is None else [color])
-    margin = 0.05 * (box.bottom - box.top)
-    height = box.bottom - box.top - 2 * margin
-    x = np.linspace(box.left, box.right, curves.shape[1])
-    return [
-        ax.plot(x, box.bottom - margin - height * curve, color=colour, linewidth=0.9)[0]
-        for curve, colour in zip(curves, colours, strict=False)
-    ]
-
-
-def draw_map(ax, values, box, *, limits, cmap):
-    """Draw values between two limits as colours."""
-    low, high = limits
-    image = ax.imshow(
-        values,
-        cmap=cmap,
-        vmin=low,
-        vmax=high,
-        extent=(box.left, box.right, box.bottom, box.top),
-        interpolation="nearest",
-    )
-    image.set_in_layout(False)
-    return image
-
-
-def draw_outline(ax, unit, box):
-    """Draw the edge of what is bright in an image, or the curves of a series."""
-    if is_series(unit):
-        draw_series(ax, unit, box, color="white")
-    elif min(unit.shape) > 1 and unit.min() < 0.5 < unit.max():
-        height, width = unit.shape
-        x = box.left + (np.arange(width) + 0.5) * (box.right - box.left) / width
-        y = box.top + (np.arange(height) + 0.5) * (box.bottom - box.top) / height
-        ax.contour(x, y, unit, levels=[0.5], colors="white", linewidths=0.8)
-
-
-def draw_frame(ax, box, color):
-    """Draw a frame around a picture."""
-    left, top, right, bottom = box
-    x, y = [left, right, right, left, left], [top, top, bottom, bottom, top]
-    style = {"linewidth": 2, "solid_joinstyle": "miter", "clip_on": False}
-    return ax.plot(x, y, color=color, **style)[0]
 
 
 class _Bands(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skcaps.inspection._checks import check_estimator
-from skcaps.inspection._sheet import COLOURS
+from skcaps.inspection._drawing import COLOURS
 
 MEASURES = ("loss", "accuracy")
 _MARKERS = "osD^vPX"
