@@ -1,7 +1,7 @@
 """Capsule networks as scikit-learn estimators."""
 
 import importlib
-from typing import TYPE_CHECKING
+import typing
 
 from skcaps.estimators import CapsNetClassifier, EfficientCapsNetClassifier
 from skcaps.persistence import load, save
@@ -18,7 +18,7 @@ __all__ = [
 # Packages that are loaded when they are first asked for.
 _LATE = ("datasets", "inspection")
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from skcaps import datasets as datasets
     from skcaps import inspection as inspection
 else:

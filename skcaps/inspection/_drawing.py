@@ -23,8 +23,8 @@ COLOURS = (
 MISTAKE_COLOUR = "#D55E00"
 MISTAKE_SIGN = "\N{BALLOT X}"
 
-# An image that is longer is stretched.
-_LONGEST_ASPECT = 3.0
+# Images that are wider or higher are stretched.
+_WIDEST_ASPECT, _HIGHEST_ASPECT = 3.0, 0.5
 _SERIES_ASPECT = 2.2
 
 
@@ -42,7 +42,7 @@ def aspect_of(picture):
     if is_series(picture):
         return _SERIES_ASPECT
     aspect = picture.shape[1] / picture.shape[0]
-    return min(max(aspect, 1 / _LONGEST_ASPECT), _LONGEST_ASPECT)
+    return min(max(aspect, _HIGHEST_ASPECT), _WIDEST_ASPECT)
 
 
 def draw_picture(ax, picture, box, *, value_range, cmap):

@@ -215,7 +215,7 @@ def draw_blocks(ax, pictures, row_labels, column_labels, *, value_range, cmap):
     n_rows, n_columns = pictures.shape[:2]
     label = _text_width(row_labels) + _GAP
     blocks = _Blocks.of(n_rows, n_columns, aspect_of(pictures[0, 0]), label)
-    ax, font = _prepare(ax, *blocks.size, left=label)
+    ax, font = _prepare(ax, *blocks.size, left=label, below=0.3)
     artists = np.empty((n_rows, n_columns), dtype=object)
     style = {"value_range": value_range, "cmap": cmap}
     for r, c in np.ndindex(n_rows, n_columns):
@@ -245,7 +245,7 @@ def draw_colorbar(ax, mappable, label):
     return bar
 
 
-def _prepare(ax, width, height, *, left, right=0.0):
+def _prepare(ax, width, height, *, left, right=0.0, below=0.0):
     """Return bare axes whose unit is an inch, and the size of their font.
 
     A new figure has room for a title. In axes that are smaller the font is smaller too.
@@ -255,7 +255,7 @@ def _prepare(ax, width, height, *, left, right=0.0):
     scale = 1.0
     whole = left + width + right
     if ax is None:
-        size = (max(2.5, whole + 0.15), height + 0.45)
+        size = (max(2.5, whole + 0.15), height + 0.45 + below)
         _, ax = plt.subplots(figsize=size, layout="constrained")
     else:
         box = ax.get_window_extent()
