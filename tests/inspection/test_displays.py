@@ -12,6 +12,8 @@ from skcaps.inspection import (
     ReconstructionDisplay,
     TrainingDisplay,
 )
+from skcaps.inspection._drawing import aspect_of
+from skcaps.inspection._sheet import _Bands, _Blocks
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -147,37 +149,25 @@ def test_containers(display, fitted, data):
     assert texts(first) == texts(second)
 
 
-@pytest.mark.parametrize(
-    ("n_images", "shape"),
-    [
-        (1, (8, 8)),
-        (1, (1, 64)),
-        (10, (8, 8)),
-        (10, (3, 8, 8)),
-        (10, (4, 40)),
-        (100, (8, 8)),
-        (100, (1, 64)),
-        (100, (40, 2)),
-    ],
-)
-def test_figures_have_a_sensible_size(rng, shape, n_images):
-    height, width = shape[-2:]
-    images = rng.random((n_images, height, width, *[3] * (len(shape) - 2)))
-    numbers = np.arange(n_images)
-    recon = ReconstructionDisplay.from_predictions(
-        images, images, y_true=numbers, y_pred=numbers, activations=numbers
-    )
-    sweep = PoseSweepDisplay(
-        np.stack([images] * 11, axis=1), np.arange(11), row_labels=["row"] * n_images
-    )
-    couplings = CouplingDisplay(
-        np.ones((n_images, 1, 16, 3)), classes=[0, 1, 2], images=images
-    )
-    for display in (recon, sweep.plot(), couplings.plot()):
-        size = display.figure_.get_size_inches()
-        assert size.min() >= 1.2
-        assert size.max() <= 20
-        assert size.max() / size.min() <= 7
+@pytest.mark.parametrize("n_images", [1, 10, 100])
+@pytest.mark.parametrize("shape", [(8, 8), (1, 64), (4, 40), (40, 2)])
+def test_sizes_are_sensible(n_images, shape):
+    aspect = aspect_of(np.zeros(shape))
+    bands = _Bands.of(n_images, [aspect, aspect], n_lines=4)
+    blocks = _Blocks.of(max(n_images, 6), 11, aspect, label=0.5)
+    for size in (bands.size, blocks.size):
+        assert min(size) >= 1.2
+        assert max(size) <= 20
+        assert max(size) / min(size) <= 5
+
+
+def test_figures_hold_the_sheet():
+    images = np.zeros((10, 4, 4))
+    display = ReconstructionDisplay(images, images, y_true=range(10)).plot()
+    bands = _Bands.of(10, [1.0, 1.0], n_lines=1)
+    size = display.figure_.get_size_inches()
+    assert np.all(size > bands.size)
+    assert np.all(size < np.add(bands.size, 1.5))
 
 
 def test_pictures_do_not_overlap():
