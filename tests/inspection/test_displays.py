@@ -158,7 +158,7 @@ def test_sizes_are_sensible(n_images, shape):
     for size in (bands.size, blocks.size):
         assert min(size) >= 1.2
         assert max(size) <= 20
-        assert max(size) / min(size) <= 5
+        assert max(size) / min(size) <= 6
 
 
 def test_figures_hold_the_sheet():
