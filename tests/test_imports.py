@@ -160,10 +160,10 @@ def test_packages_are_loaded_when_asked_for():
     expected = [
         "False",
         "True",
-        "skcaps.datasets",
+        "datasets",
         "False",
         "True",
-        "skcaps.inspection",
+        "inspection",
     ]
     assert run.stdout.split() == expected
 
