@@ -1,5 +1,8 @@
 """Capsule networks as scikit-learn estimators."""
 
+import importlib
+import typing
+
 from skcaps.estimators import CapsNetClassifier, EfficientCapsNetClassifier
 from skcaps.persistence import load, save
 
@@ -11,3 +14,20 @@ __all__ = [
     "load",
     "save",
 ]
+
+# Packages that are loaded when they are first asked for.
+_LATE = ("datasets", "inspection")
+
+if typing.TYPE_CHECKING:
+    from skcaps import datasets as datasets
+    from skcaps import inspection as inspection
+else:
+
+    def __getattr__(name):
+        if name in _LATE:
+            return importlib.import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE})

@@ -145,3 +145,31 @@ def test_import_loads_no_optional_package():
     # scikit-learn and skorch load some of these themselves where they find them.
     theirs = modules_after("joblib, sklearn.utils, skorch, torch")
     assert sorted(OPTIONAL & (modules_after("skcaps") - theirs)) == []
+
+
+def test_packages_are_loaded_when_asked_for():
+    code = """if True:
+        import sys, skcaps
+        for name in ("datasets", "inspection"):
+            print(f"skcaps.{name}" in sys.modules, name in dir(skcaps))
+            print(getattr(skcaps, name).__name__.removeprefix("skcaps."))
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    expected = [
+        "False",
+        "True",
+        "datasets",
+        "False",
+        "True",
+        "inspection",
+    ]
+    assert run.stdout.split() == expected
+
+
+def test_unknown_name():
+    import skcaps
+
+    with pytest.raises(AttributeError, match="'skcaps' has no attribute 'inspect'"):
+        skcaps.inspect  # noqa: B018

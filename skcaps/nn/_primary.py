@@ -30,6 +30,8 @@ class PrimaryCapsules(nn.Module):
     ----------
     out_caps, out_dim : int
         Number of capsules, ``capsule_types * rows * columns``, and their dimension.
+    grid : tuple of int
+        ``(rows, columns)``.
 
     Notes
     -----
@@ -63,6 +65,7 @@ class PrimaryCapsules(nn.Module):
     ) -> None:
         super().__init__()
         self.capsule_types = capsule_types
+        self.grid = geometry.output
         self.out_caps = capsule_types * geometry.output[0] * geometry.output[1]
         self.out_dim = dim
         self.conv = Conv2d(
