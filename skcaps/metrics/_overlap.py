@@ -56,8 +56,7 @@ def dice_score(
         background out to score the rest. ``None`` takes all labels of both masks, in
         ascending order. A pixel of another class counts as wrong where one of these is
         in the other mask.
-    average : {"macro", "micro", "weighted", "samples", "binary"} or None, \
-            default="macro"
+    average : {"macro", "micro", "weighted", "samples", "binary", None}, default="macro"
         ``"macro"`` averages the scores of the classes, ``"weighted"`` weighs them by
         their number of true pixels, and ``"micro"`` takes the pixels of all classes
         together, which is the accuracy where `labels` leaves none out.
@@ -156,8 +155,7 @@ def jaccard_score(
         The predicted labels, in the same shape.
     labels : array-like of shape (n_classes,), default=None
         The classes to score, as in :func:`dice_score`.
-    average : {"macro", "micro", "weighted", "samples", "binary"} or None, \
-            default="macro"
+    average : {"macro", "micro", "weighted", "samples", "binary", None}, default="macro"
         How the classes make one score, as in :func:`dice_score`.
     pos_label : int or str, default=1
         The class that is scored where `average` is ``"binary"``; not used otherwise.
