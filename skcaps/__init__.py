@@ -16,11 +16,12 @@ __all__ = [
 ]
 
 # Packages that are loaded when they are first asked for.
-_LATE = ("datasets", "inspection")
+_LATE = ("datasets", "inspection", "metrics")
 
 if typing.TYPE_CHECKING:
     from skcaps import datasets as datasets
     from skcaps import inspection as inspection
+    from skcaps import metrics as metrics
 else:
 
     def __getattr__(name):

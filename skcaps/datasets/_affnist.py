@@ -1,17 +1,16 @@
 """affNIST: MNIST's digits under affine maps, from the published MATLAB files."""
 
 import os
-import struct
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 from sklearn.utils import Bunch
 
-from skcaps.datasets._bytes import read_all, read_file
+from skcaps.datasets._bytes import read_file
 from skcaps.datasets._files import find_home, obtain
 from skcaps.datasets._matlab import read_record
+from skcaps.datasets._zip import DAMAGES, read_member
 
 FOLDER = "affnist"
 BASE_URL = "https://www.cs.toronto.edu/~tijmen/affNIST/32x/transformed/"
@@ -22,12 +21,6 @@ FILES = {"test": "test.mat", "validation": "validation.mat"}
 N_SAMPLES = 320_000
 SIDE = 40
 FIELDS = ("image", "label_int")
-
-# What zipfile raises depends on where an archive is damaged.
-_DAMAGES = (
-    EOFError, LookupError, OSError, OverflowError, RuntimeError, ValueError,
-    struct.error, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 DESCRIPTION = (
     "affNIST: MNIST's handwritten digits under random affine maps, 40x40 grey images, "
@@ -216,25 +209,17 @@ def _unzip(path: Path) -> bytearray:
     with path.open("rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                member = _find_member(archive)
-                with archive.open(member) as content:
-                    return read_all(path, content.read, _limit())
-        except _DAMAGES as error:
+                return read_member(archive, _find_member(archive), _limit())
+        except DAMAGES as error:
             raise ValueError(
                 f"{path} must be a whole zip archive of one MATLAB file, got "
                 f"{type(error).__name__}: {error}; get it again."
             ) from error
 
 
-def _find_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+def _find_member(archive: zipfile.ZipFile) -> str:
     names = archive.namelist()
     members = [name for name in names if name.endswith(".mat")]
     if len(members) != 1:
         raise ValueError(f"it must hold one file .mat, got {names[:5]}")
-    member = archive.getinfo(members[0])
-    # What other methods ask for to uncompress a file has no limit.
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(
-            f"{member.filename} must be deflated, got the method {member.compress_type}"
-        )
-    return member
+    return members[0]

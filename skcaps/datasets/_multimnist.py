@@ -100,6 +100,7 @@ def make_multimnist(
     See Also
     --------
     iter_multimnist : The same pairs in batches, without end.
+    masks_from_sources : The pixels that each of the two covers.
 
     References
     ----------

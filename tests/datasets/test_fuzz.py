@@ -14,6 +14,7 @@ from skcaps.datasets import _affnist
 from skcaps.datasets._affnist import read_affnist
 from skcaps.datasets._idx import read_idx
 from skcaps.datasets._norb_format import read_norb
+from skcaps.datasets._npz import read_npz
 
 N_DAMAGES = 300
 SIDE = 12
@@ -43,6 +44,16 @@ def zip_file(images):
     return file.getvalue()
 
 
+def npz_file(images):
+    file = io.BytesIO()
+    np.savez_compressed(file, images=images)
+    return file.getvalue()
+
+
+def read_images(path):
+    return read_npz(path, {"images": (7, SIDE, SIDE)}, np.dtype(np.uint8))
+
+
 # The name of a file, what is in it, and its reader.
 FORMATS = {
     "idx": ("a.gz", lambda x: gzip.compress(idx_file(x)), read_idx),
@@ -55,6 +66,7 @@ FORMATS = {
         read_affnist,
     ),
     "affnist-zip": ("a.mat.zip", zip_file, read_affnist),
+    "npz": ("a.npz", npz_file, read_images),
 }
 
 
@@ -70,7 +82,7 @@ def test_random_damage(tmp_path, rng, monkeypatch, damages, name):
     file_name, make, read = FORMATS[name]
     images = rng.integers(0, 256, (7, SIDE, SIDE), dtype=np.uint8)
     data, path = make(images), tmp_path / file_name
-    options = {} if read is read_affnist else {"limit": 10_000}
+    options = {"limit": 10_000} if read in (read_idx, read_norb) else {}
     chosen = [*damages, where_the_tags_are(damages[0])]
     tracemalloc.start()
     n_errors = 0
