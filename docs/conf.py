@@ -31,7 +31,7 @@ templates_path = ["_templates"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
-# Links to other projects need their lists of names, which a build without network lacks.
+# Links to other projects need their lists of names, which lie in the network.
 if os.environ.get("SKCAPS_DOCS_LINKS"):
     extensions.append("sphinx.ext.intersphinx")
 intersphinx_mapping = {
