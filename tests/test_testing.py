@@ -172,7 +172,7 @@ def test_the_plain_routing_is_right(routing):
         (_FirstChild, "permutation of the children, poses: "),
         (_FirstParent, "permutation of the parents, poses: "),
         (_Long, "lengths below 1: got "),
-        (_Singular, "finite gradients at zero: "),
+        (_Singular, "finite gradients, poses of zeros, torch.float64: "),
         (_Negative, "range of the couplings: they must be from 0 to 1, got -"),
         (_Transposed, "shapes: poses must be "),
         (_Single, "dtype: float64 became "),

@@ -49,8 +49,9 @@ def inverted_attention_routing(
     poses : Tensor of shape (batch, caps_in, dim_in)
         Child capsules. Activations of theirs have no part in this routing.
     weight : Tensor of shape (caps_in, caps_out, dim_in, dim_out)
-        One matrix for each pair of a child and a parent. For poses that are matrices
-        call `inverted_attention_from_votes` on `matrix_votes`.
+        One matrix for each pair of a child and a parent. Where the first axis is 1,
+        all children share one for each parent. For poses that are matrices call
+        `inverted_attention_from_votes` on `matrix_votes`.
     iterations : int, default=2
         Number of sums over the children, as the released code counts them. 1 is the
         normalized uniform average.
