@@ -33,7 +33,8 @@ def check_routing(routing: Callable[..., nn.Module]) -> None:
         out_caps, out_dim)`` it returns a module that maps poses ``(batch, in_caps,
         in_dim)``, a weight ``(in_caps, out_caps, in_dim, out_dim)`` and activations
         ``(batch, in_caps)`` to a `Routed`. With its initial parameters it must treat
-        all capsules and all dimensions alike, so without a bias.
+        all capsules and all dimensions alike, so without a bias. For the laws that
+        do not need that, each parameter is raised by up to 0.1.
 
     Raises
     ------
@@ -75,12 +76,17 @@ def check_routing(routing: Callable[..., nn.Module]) -> None:
     module, inputs = _draw(routing, _SIZES)
     with torch.no_grad():
         routed = module(*inputs)
-        for law in _LAWS:
+        for law in _LAWS_OF_A_NEW_ONE:
             law(module, inputs, routed)
     _check_gradients("finite gradients", module, inputs)
+    with torch.no_grad():
+        routed = _train(module)(*inputs)
+        for law in _LAWS:
+            law(module, inputs, routed)
     for dtype in _DTYPES:
         for name, sizes, change in _EXTREMES:
             module, inputs = _draw(routing, sizes)
+            _train(module)
             changed = _Inputs(*(x.to(dtype) for x in change(*inputs)))
             _check_extreme(name, module.to(dtype), changed)
 
@@ -95,6 +101,14 @@ def _draw(
         weight = torch.randn(in_caps, out_caps, in_dim, out_dim, dtype=torch.float64)
         activations = torch.rand(_BATCH, in_caps, dtype=torch.float64)
     return module, _Inputs(poses, weight, activations)
+
+
+def _train(module: nn.Module) -> nn.Module:
+    """Move the parameters, so that none is left out because it is 0 at first."""
+    with seeded(), torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.rand_like(parameter), alpha=0.1)
+    return module
 
 
 def _check_shapes(module: nn.Module, inputs: _Inputs, routed: Routed) -> None:
@@ -131,9 +145,6 @@ def _check_sums(module: nn.Module, inputs: _Inputs, routed: Routed) -> None:
         hold(law, most <= 1 + TOLERANCE, f"it must be at most 1, got {most:.4g}")
     else:
         close(law, sums, torch.ones_like(sums))
-    if getattr(module, "shares_presence", False):
-        of_all = _presence(routed).sum(dim=1)
-        close("sum of the activations", of_all, torch.ones_like(of_all))
 
 
 def _check_lengths(module: nn.Module, inputs: _Inputs, routed: Routed) -> None:
@@ -215,6 +226,12 @@ def _check_amounts(module: nn.Module, inputs: _Inputs, routed: Routed) -> None:
     _same("two halves of a child", found, unseen)
 
 
+def _check_presence(module: nn.Module, inputs: _Inputs, routed: Routed) -> None:
+    if getattr(module, "shares_presence", False):
+        total = _presence(routed).sum(dim=1)
+        close("sum of the activations", total, torch.ones_like(total))
+
+
 def _check_means(module: nn.Module, inputs: _Inputs, routed: Routed) -> None:
     if not getattr(module, "averages_votes", False):
         return
@@ -241,17 +258,16 @@ def _check_decisions(module: nn.Module, inputs: _Inputs, routed: Routed) -> None
     close("decision of one child", changed.coupling[:, 0], routed.coupling[:, 0])
 
 
-_LAWS = (
+# Capsules of which each has its own parameters are alike at first only.
+_LAWS_OF_A_NEW_ONE = (
     _check_shapes,
     _check_sums,
     _check_lengths,
     _check_permutations,
     _check_images,
     _check_amounts,
-    _check_shared_weight,
-    _check_means,
-    _check_decisions,
 )
+_LAWS = (_check_shared_weight, _check_presence, _check_means, _check_decisions)
 
 
 def _zeros(poses: Tensor, weight: Tensor, activations: Tensor) -> tuple[Tensor, ...]:
