@@ -78,8 +78,9 @@ def inverted_attention_routing(
 
     Notes
     -----
-    The iterations are those of one layer. The paper's concurrent routing repeats them
-    over all layers, each from its last children; for one layer the two are the same.
+    The iterations are those of one layer, whose children are final before it begins,
+    which the paper calls sequential. Its concurrent routing updates all layers in each
+    iteration from the capsules of the last; for one layer the two are the same.
     The released code divides the couplings by their sum once more, and leaves the layer
     normalization out for ``dim_out`` of 1.
 
