@@ -205,25 +205,44 @@ def _check_shared_weight(module: nn.Module, inputs: _Inputs, routed: Routed) -> 
     )
 
 
-def _check_amounts(module: nn.Module, inputs: _Inputs, routed: Routed) -> None:
-    poses, weight, activations = inputs
-    without, moved = activations.clone(), poses.clone()
-    without[:, -1] = 0
-    moved[:, -1] += 1
-    absent = module(poses, weight, without)
-    if torch.equal(absent.poses, routed.poses):
+def _check_absent(module: nn.Module, inputs: _Inputs, routed: Routed) -> None:
+    absent = _without_last(inputs)
+    before = module(*absent)
+    if torch.equal(before.poses, routed.poses):
         # Not all routings ask how present the children are.
         return
-    unseen = absent._replace(coupling=absent.coupling[:, :-1])
-    found = module(moved, weight, without)
-    found = found._replace(coupling=found.coupling[:, :-1])
-    _same("a child with activation 0", found, unseen)
+    moved = inputs.poses.clone()
+    moved[:, -1] += 1
+    after = module(*absent._replace(poses=moved))
+    _same(
+        "a child with activation 0", _of_all_but_last(after), _of_all_but_last(before)
+    )
+
+
+def _check_halves(module: nn.Module, inputs: _Inputs, routed: Routed) -> None:
+    absent = _without_last(inputs)
+    whole = module(*absent)
+    if torch.equal(whole.poses, routed.poses):
+        return
     # The last child takes the place of half of the one before.
     twins = torch.tensor([0, 1, 2, 3, 4, 4])
     halves = torch.tensor([1, 1, 1, 1, 0.5, 0.5]).double()
-    found = module(poses[:, twins], weight[twins], without[:, twins] * halves)
-    found = found._replace(coupling=found.coupling[:, :-1])
-    _same("two halves of a child", found, unseen)
+    found = module(
+        absent.poses[:, twins],
+        absent.weight[twins],
+        absent.activations[:, twins] * halves,
+    )
+    _same("two halves of a child", _of_all_but_last(found), _of_all_but_last(whole))
+
+
+def _without_last(inputs: _Inputs) -> _Inputs:
+    activations = inputs.activations.clone()
+    activations[:, -1] = 0
+    return inputs._replace(activations=activations)
+
+
+def _of_all_but_last(routed: Routed) -> Routed:
+    return routed._replace(coupling=routed.coupling[:, :-1])
 
 
 def _check_presence(module: nn.Module, inputs: _Inputs, routed: Routed) -> None:
@@ -265,9 +284,16 @@ _LAWS_OF_A_NEW_ONE = (
     _check_lengths,
     _check_permutations,
     _check_images,
-    _check_amounts,
+    _check_absent,
+    _check_halves,
 )
-_LAWS = (_check_shared_weight, _check_presence, _check_means, _check_decisions)
+_LAWS = (
+    _check_absent,
+    _check_shared_weight,
+    _check_presence,
+    _check_means,
+    _check_decisions,
+)
 
 
 def _zeros(poses: Tensor, weight: Tensor, activations: Tensor) -> tuple[Tensor, ...]:

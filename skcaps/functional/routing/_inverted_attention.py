@@ -80,7 +80,9 @@ def inverted_attention_routing(
     -----
     The iterations are those of one layer, whose children are final before it begins,
     which the paper calls sequential. Its concurrent routing updates all layers in each
-    iteration from the capsules of the last; for one layer the two are the same.
+    iteration from the capsules of the last; for one layer the two are the same. It
+    is not offered: a `CapsuleNetwork` calls its layers one after the other, and would
+    have to step through all routings itself.
     The released code divides the couplings by their sum once more, and leaves the layer
     normalization out for ``dim_out`` of 1.
 
