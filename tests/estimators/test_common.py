@@ -30,7 +30,6 @@ def test_scikit_learn_check(estimator, check):
 
 # What a routing has a part in, and takes little time; `every_routing.py` runs them all.
 SOME_CHECKS = {
-    "check_class_weight_classifiers",
     "check_decision_proba_consistency",
     "check_dict_unchanged",
     "check_estimators_pickle",
