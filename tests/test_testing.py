@@ -145,6 +145,47 @@ class _TooActive(_Plain):
         return routed._replace(activations=1 + routed.poses.norm(dim=2))
 
 
+class _TooMuch(_Plain):
+    leaky = True
+
+    def couple(self, heard):
+        return heard.square().sum(dim=3).sigmoid()
+
+
+class _NoShares(_Plain):
+    shares_presence = True
+
+
+class _Squashed(_Plain):
+    averages_votes = True
+
+
+class _Persuaded(_Plain):
+    decides_alone = True
+
+
+class _ByMatrices(_Plain):
+    def forward(self, poses, weight, activations=None):
+        routed = super().forward(poses, weight)
+        return routed._replace(poses=routed.poses / len(weight))
+
+
+class _Superlinear(_OwnActivations):
+    def forward(self, poses, weight, activations=None):
+        heard = votes(poses, weight)
+        shares = activations.square() / activations.square().sum(dim=1, keepdim=True)
+        coupling = heard.square().sum(dim=3).softmax(dim=2)
+        weights = shares.unsqueeze(2) * coupling
+        total = torch.einsum("bij,bijd->bjd", weights, heard)
+        return Routed(total, coupling, weights.sum(dim=1))
+
+
+class _Overflowing(_Plain):
+    def couple(self, heard):
+        powers = (100 * heard.square().sum(dim=3)).clamp(max=200).exp()
+        return powers / powers.sum(dim=2, keepdim=True)
+
+
 class _Detached(_Plain):
     def couple(self, heard):
         return super().couple(heard).detach()
@@ -172,7 +213,7 @@ def test_the_plain_routing_is_right(routing):
         (_FirstChild, "permutation of the children, poses: "),
         (_FirstParent, "permutation of the parents, poses: "),
         (_Long, "lengths below 1: got "),
-        (_Singular, "finite gradients at zero: "),
+        (_Singular, "finite gradients, poses of zeros, torch.float64: "),
         (_Negative, "range of the couplings: they must be from 0 to 1, got -"),
         (_Transposed, "shapes: poses must be "),
         (_Single, "dtype: float64 became "),
@@ -182,6 +223,13 @@ def test_the_plain_routing_is_right(routing):
         (_ActiveByBatch, "independence of the images of a batch, activations: "),
         (_ActiveByOrder, "permutation of the parents, activations: "),
         (_Favourite, "permutation of the dimensions, poses: "),
+        (_TooMuch, "sum of the couplings over the parents: it must be at most 1, got "),
+        (_NoShares, "sum of the activations: "),
+        (_Squashed, "moved votes for a parent, poses: "),
+        (_Persuaded, "decision of one child: "),
+        (_ByMatrices, "one weight for all children, poses: "),
+        (_Superlinear, "two halves of a child, poses: "),
+        (_Overflowing, "one child, torch.float32: a value is infinite"),
     ],
 )
 def test_a_broken_routing_is_told_by_its_law(routing, law):

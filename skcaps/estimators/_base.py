@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skcaps.estimators import _fitting, _inputs, _state
 from skcaps.estimators._callbacks import CallbackSupportMixin, with_callbacks
 from skcaps.estimators._fitted import class_activations, class_lengths
+from skcaps.estimators._labels import allows_several
 from skcaps.estimators._machine import PRECISIONS
 from skcaps.estimators._parameters import CapsuleEstimator
 from skcaps.estimators._range import from_unit, warn_of_drift
@@ -615,7 +616,7 @@ class BaseCapsuleClassifier(
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
+        tags.classifier_tags.multi_label = allows_several(self.loss, self.routing)
         dtype = PRECISIONS.get(self.precision, torch.float32)
         tags.transformer_tags.preserves_dtype = [str(dtype).removeprefix("torch.")]
         return tags

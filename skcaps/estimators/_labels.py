@@ -297,6 +297,12 @@ def _check(y) -> tuple[np.ndarray, type[Labels]]:
     return column_or_1d(y, warn=True), SingleLabel
 
 
+def allows_several(loss: str, routing: str) -> bool:
+    """Return whether an image may have several classes; see `check_presence`."""
+    shared = getattr(ROUTINGS.get(routing), "shares_presence", False)
+    return loss != "cross_entropy" and not shared
+
+
 def check_presence(loss: str, routing: str, labels: Labels) -> None:
     """Raise a ValueError for what makes the classes of an image share one presence.
 

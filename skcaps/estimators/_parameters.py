@@ -40,12 +40,16 @@ class CapsuleEstimator(BaseEstimator):
         image one pixel high.
     routing : str
         How capsules are assigned to those above. By agreement: "dynamic",
-        "self_attention", "inverted_attention". As a mixture of Gaussians: "em", "vb"
-        (variational Bayes). By the capsule's own pose: "self". Not at all: "uniform"
-        spreads them evenly, "learned" trains one coupling for all images.
+        "leaky_dynamic", which may leave a part unassigned, "self_attention",
+        "inverted_attention". As a mixture of Gaussians: "em", "vb" (variational Bayes).
+        By the capsule's own pose: "self". Not at all: "uniform" spreads them evenly,
+        "learned" trains one coupling for all images.
     routing_iterations : int
-        Iterations of "dynamic", "em", "vb" and "inverted_attention"; the others have
-        none.
+        Iterations of "dynamic", "leaky_dynamic", "em", "vb" and "inverted_attention";
+        the others have none.
+    share_weight : bool
+        Let all capsules of a layer share one matrix for each capsule above, as in
+        AffCapsNet (Gu, Tresp 2020), in place of one for each pair.
     primary_dim : int
         Dimension of the primary capsules.
     pose_dim : int
@@ -159,6 +163,7 @@ class CapsuleEstimator(BaseEstimator):
     image_shape: str | Sequence[int] | dict[str, int] = "auto"
     routing: str = "dynamic"
     routing_iterations: int = 3
+    share_weight: bool = False
     primary_dim: int = 8
     pose_dim: int = 16
     hidden_capsules: Sequence[tuple[int, int]] = ()
@@ -191,6 +196,7 @@ class CapsuleEstimator(BaseEstimator):
         "image_shape": [StrOptions({"auto"}), tuple, list, dict],
         "routing": [StrOptions(set(ROUTINGS))],
         "routing_iterations": [SIZE],
+        "share_weight": ["boolean"],
         "primary_dim": [SIZE],
         "pose_dim": [SIZE],
         "hidden_capsules": [tuple, list],

@@ -14,16 +14,21 @@ def check_shape(name: str, values: Tensor, expected: Sequence[int]) -> None:
 
 
 def check_poses(poses: Tensor, weight: Tensor) -> None:
-    """Raise ValueError unless `weight` is 4-D and `poses` has its children's shape."""
+    """Raise ValueError unless `weight` is 4-D and `poses` has its children's shape.
+
+    A weight of one child is shared by any number of them.
+    """
     if weight.ndim != 4:
         raise ValueError(
             "weight must have shape (caps_in, caps_out, dim_in, dim_out), "
             f"got {tuple(weight.shape)}."
         )
     caps_in, _, dim_in, _ = weight.shape
-    if poses.ndim != 3 or tuple(poses.shape[1:]) != (caps_in, dim_in):
+    fit = poses.ndim == 3 and poses.shape[2] == dim_in
+    if not fit or caps_in not in (1, poses.shape[1]):
+        children = "caps_in" if caps_in == 1 else caps_in
         raise ValueError(
-            f"poses must have shape (batch, {caps_in}, {dim_in}), "
+            f"poses must have shape (batch, {children}, {dim_in}), "
             f"got {tuple(poses.shape)}."
         )
 
@@ -36,10 +41,11 @@ def check_matrix_poses(poses: Tensor, weight: Tensor) -> None:
             f"got {tuple(weight.shape)}."
         )
     caps_in, _, dim, _ = weight.shape
-    fit = poses.ndim == 3 and poses.shape[1] == caps_in and poses.shape[2] > 0
+    fit = poses.ndim == 3 and caps_in in (1, poses.shape[1]) and poses.shape[2] > 0
     if not fit or poses.shape[2] % dim:
+        children = "caps_in" if caps_in == 1 else caps_in
         raise ValueError(
-            f"poses must have shape (batch, {caps_in}, rows * {dim}), "
+            f"poses must have shape (batch, {children}, rows * {dim}), "
             f"got {tuple(poses.shape)}."
         )
 

@@ -23,7 +23,8 @@ def votes(poses: Tensor, weight: Tensor) -> Tensor:
     poses : Tensor of shape (batch, caps_in, dim_in)
         Child capsules.
     weight : Tensor of shape (caps_in, caps_out, dim_in, dim_out)
-        One matrix for each pair of a child and a parent.
+        One matrix for each pair of a child and a parent. Where the first axis is 1,
+        all children share one for each parent.
 
     Returns
     -------
@@ -66,7 +67,8 @@ def matrix_votes(poses: Tensor, weight: Tensor) -> Tensor:
     poses : Tensor of shape (batch, caps_in, rows * dim)
         Child capsules, the rows of each matrix one after the other.
     weight : Tensor of shape (caps_in, caps_out, dim, columns)
-        One matrix for each pair of a child and a parent.
+        One matrix for each pair of a child and a parent. Where the first axis is 1,
+        all children share one for each parent.
 
     Returns
     -------

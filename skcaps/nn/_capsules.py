@@ -26,6 +26,9 @@ class CapsuleLayer(nn.Module):
     routing : str, default="dynamic"
         How the capsules below are assigned to those of this layer, a key of
         `ROUTINGS`.
+    share_weight : bool, default=False
+        Let all capsules below share one matrix for each capsule of this layer, as in
+        AffCapsNet, in place of one for each pair.
     weight_std : float, default=0.1
         Standard deviation of the initial weights, a normal cut at two of them.
     **options
@@ -34,7 +37,9 @@ class CapsuleLayer(nn.Module):
     Attributes
     ----------
     weight : Parameter of shape (in_caps, out_caps, in_dim, out_dim)
-        Transformation matrices W_ij.
+        Transformation matrices W_ij; if shared, the first axis is 1.
+    in_caps : int
+        Number of capsules below.
     routing : Routing
         With parameters of its own.
 
@@ -52,7 +57,8 @@ class CapsuleLayer(nn.Module):
     References
     ----------
     Sabour, Frosst, Hinton (2017), section 2; Mazzia, Salvetti, Chiaberge (2021),
-    section 3.2.
+    section 3.2. Shared weights: Gu, Tresp (2020), "Improving the robustness of capsule
+    networks to image affine transformations", CVPR, arXiv 1911.07968.
 
     Examples
     --------
@@ -71,6 +77,7 @@ class CapsuleLayer(nn.Module):
         out_dim: int,
         *,
         routing: str = "dynamic",
+        share_weight: bool = False,
         weight_std: float = 0.1,
         **options: object,
     ) -> None:
@@ -83,7 +90,8 @@ class CapsuleLayer(nn.Module):
             out_dim,
             **options,  # type: ignore[arg-type]
         )
-        shape = (in_caps, out_caps, in_dim, out_dim)
+        self.in_caps = in_caps
+        shape = (1 if share_weight else in_caps, out_caps, in_dim, out_dim)
         self.weight = nn.Parameter(_empty(shape, self.routing.weight_order))
         truncated_normal_(self.weight, weight_std)
 
@@ -108,8 +116,8 @@ class CapsuleLayer(nn.Module):
 
     def extra_repr(self) -> str:
         """Return what goes in and out."""
-        in_caps, out_caps, in_dim, out_dim = self.weight.shape
-        return f"{in_caps} x {in_dim} -> {out_caps} x {out_dim}"
+        _, out_caps, in_dim, out_dim = self.weight.shape
+        return f"{self.in_caps} x {in_dim} -> {out_caps} x {out_dim}"
 
 
 def _empty(shape: Sequence[int], order: Sequence[int]) -> Tensor:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from skcaps import CapsNetClassifier, EfficientCapsNetClassifier
+from skcaps.nn import ROUTINGS
 
 N_CASES = 40
 SHAPES = [
@@ -11,7 +12,8 @@ SHAPES = [
     (6, 2, 2), (2, 1, 30), (8, 8, 3), (20, 3, 3), (1, 1, 1), (5, 17),
 ]  # fmt: skip
 PARAMS = {
-    "routing": ["dynamic", "self_attention", "uniform", "learned"],
+    "routing": list(ROUTINGS),
+    "share_weight": [False, True],
     "routing_iterations": [1, 2, 5, 0],
     "primary_dim": [1, 4, 8, 2**20],
     "pose_dim": [1, 3, 16, True],

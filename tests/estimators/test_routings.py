@@ -91,18 +91,39 @@ def test_every_loss_changes_every_parameter(routing, loss):
 
 
 @each_routing
-def test_kept_and_copied(routing, tmp_path):
-    clf = make(routing=routing, routing_iterations=2).fit(X, Y)
+@pytest.mark.parametrize("share_weight", [False, True])
+def test_kept_and_copied(routing, share_weight, tmp_path):
+    clf = make(routing=routing, routing_iterations=2, share_weight=share_weight)
+    clf.fit(X, Y)
     skcaps.save(clf, tmp_path / "clf.skcaps")
     loaded = skcaps.load(tmp_path / "clf.skcaps")
     for other in (loaded, pickle.loads(pickle.dumps(clf)), clone(clf).fit(X, Y)):
         np.testing.assert_array_equal(other.activations(X), clf.activations(X))
 
 
-def test_a_grid_of_routings_and_iterations():
-    grid = [
-        {"routing": ["self", "uniform"]},
-        {"routing": ["em", "vb"], "routing_iterations": [1, 2]},
+@each_network
+def test_a_shared_weight_is_one_matrix_a_parent(build):
+    counts = [
+        build(decoder=None, share_weight=share, routing="uniform").fit(X, Y)
+        for share in (False, True)
     ]
-    search = GridSearchCV(make(), grid, cv=2, error_score="raise").fit(X, Y)
-    assert len(search.cv_results_["params"]) == 6
+    apart, shared = (clf.network_.layers[0].weight for clf in counts)
+    assert shared.shape == (1, *apart.shape[1:])
+    fewer = counts[0].n_parameters_ - counts[1].n_parameters_
+    assert fewer == apart.numel() - shared.numel()
+
+
+@each_network
+def test_a_grid_of_routings_and_iterations(build):
+    grid = [
+        {"routing": ["self", "uniform"], "share_weight": [False, True]},
+        {"routing": ["em", "leaky_dynamic"], "routing_iterations": [1, 2]},
+    ]
+    search = GridSearchCV(build(), grid, cv=2, error_score="raise").fit(X, Y)
+    assert len(search.cv_results_["params"]) == 8
+    best = search.best_estimator_
+    chosen = {key: getattr(best, key) for key in search.best_params_}
+    assert chosen == search.best_params_
+    layer = best.network_.layers[0]
+    assert type(layer.routing) is ROUTINGS[best.routing]
+    assert layer.routing.iterations == best.routing_iterations

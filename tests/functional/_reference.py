@@ -68,12 +68,18 @@ def _parents(votes, coupling, bias, squash):
     return parents
 
 
-def dynamic(votes, prior, bias, squash, iterations):
-    """Procedure 1 of Sabour et al. (2017) for one sample."""
+def dynamic(votes, prior, bias, squash, iterations, leaky=False):
+    """Procedure 1 of Sabour et al. (2017) for one sample.
+
+    Leaky, as in its released code: the softmax sees one logit more, which stays 0.
+    """
     caps_in, caps_out, _ = votes.shape
     logits = np.zeros((caps_in, caps_out))
     for _ in range(iterations):
-        coupling = np.array([softmax(logits[i]) for i in range(caps_in)])
+        coupling = np.zeros((caps_in, caps_out))
+        for i in range(caps_in):
+            seen = [*logits[i], 0.0] if leaky else logits[i]
+            coupling[i] = softmax(seen)[:caps_out]
         parents = _parents(votes, coupling, bias, squash)
         for i in range(caps_in):
             for j in range(caps_out):

@@ -23,13 +23,21 @@ CASES = [
     ("dynamic", {"iterations": 2}),
     ("dynamic", {"iterations": 3}),
     ("dynamic", {"iterations": 5}),
+    ("dynamic", {"iterations": 1, "leaky": True}),
+    ("dynamic", {"iterations": 2, "leaky": True}),
+    ("dynamic", {"iterations": 3, "leaky": True}),
     ("self_attention", {}),
     ("uniform", {}),
     ("learned", {}),
 ]
 
 each_case = pytest.mark.parametrize(
-    ("name", "options"), CASES, ids=[f"{n}{o.get('iterations', '')}" for n, o in CASES]
+    ("name", "options"),
+    CASES,
+    ids=[
+        f"{'leaky_' * ('leaky' in options)}{name}{options.get('iterations', '')}"
+        for name, options in CASES
+    ],
 )
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 each_squash = pytest.mark.parametrize("squashing", sorted(SQUASHES))

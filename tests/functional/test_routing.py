@@ -73,16 +73,21 @@ def _plain_sum(votes, coupling, bias):
     return total if bias is None else total + bias
 
 
-def _plain_dynamic(inputs, squash, iterations=3, stop_gradient=False):
+def _plain_dynamic(inputs, squash, iterations=3, leaky=False, stop_gradient=False):
     """Dynamic routing on the full votes, in the form of the public ports."""
     votes_, bias = votes(inputs["poses"], inputs["weight"]), inputs["bias"]
     inner = votes_.detach() if stop_gradient else votes_
     inner_bias = bias.detach() if stop_gradient else bias
     logits = torch.zeros(votes_.shape[:3], dtype=votes_.dtype)
+
+    def couple():
+        powers = logits.exp()
+        return powers / (powers.sum(dim=2, keepdim=True) + leaky)
+
     for _ in range(iterations - 1):
-        parents = squash(_plain_sum(inner, logits.softmax(dim=2), inner_bias))
+        parents = squash(_plain_sum(inner, couple(), inner_bias))
         logits = logits + torch.einsum("bije,bje->bij", inner, parents)
-    return squash(_plain_sum(votes_, logits.softmax(dim=2), bias))
+    return squash(_plain_sum(votes_, couple(), bias))
 
 
 def _plain_self_attention(inputs, squash):
@@ -129,6 +134,7 @@ def _gradients(function, inputs):
         *CASES,
         ("dynamic", {"iterations": 1, "stop_gradient": True}),
         ("dynamic", {"iterations": 3, "stop_gradient": True}),
+        ("dynamic", {"iterations": 3, "leaky": True, "stop_gradient": True}),
     ],
     ids=str,
 )

@@ -29,8 +29,37 @@ def test_couplings_sum_to_one_over_parents(name, options, shape):
     coupling = route(name, **inputs, **options).coupling
     batch, caps_in, _, _, _ = shape
     ones = torch.ones(batch, caps_in, dtype=torch.float64)
-    assert_close(coupling.sum(dim=2), ones, rtol=0, atol=1e-12)
+    if "leaky" in options:
+        assert (coupling.sum(dim=2) < ones).all()
+    else:
+        assert_close(coupling.sum(dim=2), ones, rtol=0, atol=1e-12)
     assert (coupling >= 0).all()
+
+
+@each_squash
+@pytest.mark.parametrize("iterations", [1, 2, 5])
+def test_an_orphan_is_a_parent_that_nobody_votes_for(squashing, iterations):
+    inputs = random_inputs(bias=False)
+    options = {"squash": SQUASHES[squashing], "iterations": iterations}
+    leaky = route("dynamic", **inputs, **options, leaky=True)
+    inputs["weight"] = torch.nn.functional.pad(inputs["weight"], (0, 0, 0, 0, 0, 1))
+    plain = route("dynamic", **inputs, **options)
+    assert_equal(leaky, plain.poses[:, :-1], plain.coupling[:, :, :-1])
+
+
+def test_what_agrees_with_no_parent_leaks():
+    # The votes of children 0 and 1 agree, those of 2 and 3 cancel out.
+    votes = torch.tensor([3.0, 3.0, 3.0, -3.0]).view(4, 1, 1, 1)
+    left = [
+        1
+        - dynamic_routing(
+            torch.ones(1, 4, 1), votes, iterations=count, leaky=True
+        ).coupling[0, :, 0]
+        for count in (1, 2, 3)
+    ]
+    changes = torch.stack(left).diff(dim=0)
+    assert (changes[:, :3] < 0).all()
+    assert (changes[:, 3] > 0).all()
 
 
 def test_self_attention_adds_its_prior_after_the_softmax():

@@ -79,10 +79,12 @@ def test_equals_the_functional_call(routing, squash, bias, iterations):
     own = layer.routing
     options = {
         "dynamic": {"iterations": iterations},
+        "leaky_dynamic": {"iterations": iterations, "leaky": True},
         "self_attention": {"prior": getattr(own, "prior", None)},
         "learned": {"prior": getattr(own, "prior", None)},
     }.get(routing, {})
-    expected = getattr(functional, f"{routing}_routing")(
+    function = f"{routing.removeprefix('leaky_')}_routing"
+    expected = getattr(functional, function)(
         _poses(), layer.weight, bias=own.bias, squash=SQUASHES[squash], **options
     )
     assert_close(layer(_poses()), expected, rtol=0, atol=0)
@@ -158,6 +160,7 @@ def test_parameters_of_activation_routings(routing, shapes):
     ("routing", "names"),
     [
         ("dynamic", ["weight"]),
+        ("leaky_dynamic", ["weight"]),
         ("uniform", ["weight"]),
         ("learned", ["weight", "routing.prior"]),
         ("self_attention", ["weight", "routing.prior"]),
@@ -193,6 +196,19 @@ def test_gradient_reaches_every_parameter(routing):
         assert (tensor.grad != 0).any()
 
 
+@each_routing
+def test_a_shared_weight_equals_a_repeated_one(routing):
+    layer = _layer(routing=routing, share_weight=True).eval()
+    apart = CapsuleLayer(*SHAPES[0], routing=routing).double().eval()
+    assert layer.weight.shape == (1, 3, 4, 5)
+    state = layer.state_dict()
+    apart.load_state_dict(state | {"weight": layer.weight.expand(6, -1, -1, -1)})
+    present = torch.rand(3, 6, generator=torch.Generator().manual_seed(2)).double()
+    for activations in (None, present):
+        found = layer(_poses(), activations)
+        assert_close(found, apart(_poses(), activations), rtol=1e-12, atol=1e-12)
+
+
 def test_state_round_trip():
     first, second = _layer(routing="learned", bias=True), _layer(routing="learned")
     second = CapsuleLayer(*SHAPES[0], routing="learned", bias=True).double()
@@ -203,6 +219,7 @@ def test_state_round_trip():
 def test_says_what_it_is():
     shown = repr(CapsuleLayer(6, 4, 3, 5))
     assert "6 x 4 -> 3 x 5" in shown
+    assert "6 x 4 -> 3 x 5" in repr(CapsuleLayer(6, 4, 3, 5, share_weight=True))
     assert "(routing): DynamicRouting()" in shown
 
 

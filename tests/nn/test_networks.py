@@ -104,6 +104,14 @@ def test_hidden_capsules(name):
     assert coupling.shape == (2, 5, 3)
 
 
+@each_network
+def test_weights_are_shared_in_every_layer(name):
+    network = small(name, share_weight=True, hidden_capsules=((6, 4),))
+    shapes = [tuple(layer.weight.shape) for layer in network.layers]
+    assert shapes == [(1, 6, 8, 4), (1, 3, 4, 16)]
+    assert network(random_images(2, 1, 12, 12)).poses.shape == (2, 3, 16)
+
+
 def test_routing_bias_in_every_layer():
     network = small("capsnet", hidden_capsules=((6, 4),), routing_bias=True)
     shapes = [tuple(layer.routing.bias.shape) for layer in network.layers]

@@ -18,6 +18,14 @@ CUT = 0.8796256610342398
     [
         ("capsnet", (1, 28, 28), 10, {}, 6_804_224),
         ("capsnet", (1, 28, 28), 10, {"routing_bias": True}, 6_804_384),
+        # AffCapsNet.
+        (
+            "capsnet",
+            (1, 28, 28),
+            10,
+            {"share_weight": True, "routing": "uniform"},
+            5_330_944,
+        ),
         ("efficient_capsnet", (1, 28, 28), 10, {}, 161_824),
         ("efficient_capsnet", (1, 36, 36), 10, {}, 154_656),
         ("efficient_capsnet", (2, 48, 48), 5, {}, 151_664),

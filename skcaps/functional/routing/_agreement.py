@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from skcaps.functional._squash import Squash
+from skcaps.functional.routing._shares import softmax_over
 
 # Votes held at a time: what a cache holds; on other devices what memory spares easily.
 _VOTES_BYTES = {"cpu": 6 << 20}
@@ -42,6 +43,7 @@ class RouteByAgreement(torch.autograd.Function):
         matrices: Tensor,
         bias: Tensor | None,
         iterations: int,
+        leaky: bool,
         stop_gradient: bool,
         squash: Squash,
     ) -> tuple[Tensor, Tensor]:
@@ -50,12 +52,12 @@ class RouteByAgreement(torch.autograd.Function):
         sums, couplings = [], []
         for part in poses.split(_part_size(poses, matrices)):
             votes = _votes(part, matrices, buffer)
-            steps, coupling = _iterate(votes, bias, iterations, squash)
+            steps, coupling = _iterate(votes, bias, iterations, leaky, squash)
             sums.append(steps)
             couplings.append(coupling)
         all_sums, coupling = torch.cat(sums, dim=1), torch.cat(couplings)
         ctx.save_for_backward(poses, matrices, bias, all_sums)
-        ctx.squash, ctx.stop_gradient = squash, stop_gradient
+        ctx.squash, ctx.leaky, ctx.stop_gradient = squash, leaky, stop_gradient
         ctx.set_materialize_grads(False)
         if stop_gradient:
             ctx.mark_non_differentiable(coupling)
@@ -87,6 +89,7 @@ class RouteByAgreement(torch.autograd.Function):
                     grad_parents[part],
                     None if grad_coupling is None else grad_coupling[part],
                     1 if ctx.stop_gradient else len(sums),
+                    ctx.leaky,
                     ctx.squash,
                 )
                 grad_bias += products.grad_bias
@@ -101,7 +104,7 @@ class RouteByAgreement(torch.autograd.Function):
             grad_poses,
             grad_matrices,
             grad_bias if bias is not None else None,
-            *(None, None, None),
+            *(None, None, None, None),
         )
 
 
@@ -112,7 +115,7 @@ def _differentiable_gradients(
     poses, matrices, bias, sums = ctx.saved_tensors
     with torch.enable_grad(), torch.autocast(poses.device.type, enabled=False):
         votes = torch.einsum("bie,iejd->bjid", poses, matrices)
-        coupling = _iterate(votes, bias, len(sums), ctx.squash)[1]
+        coupling = _iterate(votes, bias, len(sums), ctx.leaky, ctx.squash)[1]
         if ctx.stop_gradient:
             coupling = coupling.detach()
         outputs = (ctx.squash(_add_up(votes, coupling, bias)), coupling)
@@ -150,14 +153,14 @@ class _OuterProducts(NamedTuple):
 
 
 def _iterate(
-    votes: Tensor, bias: Tensor | None, iterations: int, squash: Squash
+    votes: Tensor, bias: Tensor | None, iterations: int, leaky: bool, squash: Squash
 ) -> tuple[Tensor, Tensor]:
     """Return the sums of all iterations, on a first axis, and the last coupling."""
-    coupling = _uniform(votes)
+    coupling = _uniform(votes, leaky)
     sums = [_add_up(votes, coupling, bias)]
     so_far = squash(sums[0])
     for _ in range(iterations - 1):
-        coupling = _couple(votes, so_far)
+        coupling = softmax_over(1, _agree(votes, so_far), leaky)
         sums.append(_add_up(votes, coupling, bias))
         so_far = so_far + squash(sums[-1])
     return torch.stack(sums), coupling
@@ -169,6 +172,7 @@ def _walk_back(
     grad_parents: Tensor,
     grad_coupling: Tensor | None,
     n_steps: int,
+    leaky: bool,
     squash: Squash,
 ) -> _OuterProducts:
     """Go back through the last `n_steps` iterations."""
@@ -183,7 +187,9 @@ def _walk_back(
     grad_bias = sums.new_zeros(sums.shape[2:])
     grad_logits = torch.zeros((), dtype=sums.dtype, device=sums.device)
     for step in range(last, first - 1, -1):
-        coupling = torch.softmax(logits.pop(), dim=1) if step else _uniform(votes)
+        coupling = (
+            softmax_over(1, logits.pop(), leaky) if step else _uniform(votes, leaky)
+        )
         grad_bias += grad_sums.sum(dim=0)
         left.append(coupling)
         right.append(grad_sums)
@@ -236,12 +242,8 @@ def _multiply(left: Tensor, right: Tensor, buffer: Tensor) -> Tensor:
     return torch.bmm(left, right, out=product)
 
 
-def _uniform(votes: Tensor) -> Tensor:
-    return votes.new_full(votes.shape[:3], 1 / votes.shape[1])
-
-
-def _couple(votes: Tensor, parents_so_far: Tensor) -> Tensor:
-    return torch.softmax(_agree(votes, parents_so_far), dim=1)
+def _uniform(votes: Tensor, leaky: bool) -> Tensor:
+    return votes.new_full(votes.shape[:3], 1 / (votes.shape[1] + leaky))
 
 
 def _add_up(votes: Tensor, coupling: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -262,6 +264,7 @@ def _agree_with_all(votes: Tensor, vectors: list[Tensor]) -> tuple[Tensor, ...]:
 
 
 def _softmax_gradient(coupling: Tensor, grad: Tensor) -> Tensor:
+    # An orphan's coupling is used nowhere, so it adds nothing to the sum.
     product = coupling * grad
     return product - coupling * product.sum(dim=1, keepdim=True)
 

@@ -35,8 +35,9 @@ def em_routing(
     poses : Tensor of shape (batch, caps_in, dim_in)
         Child capsules.
     weight : Tensor of shape (caps_in, caps_out, dim_in, dim_out)
-        One matrix for each pair of a child and a parent. For poses that are matrices
-        call `em_from_votes` on `matrix_votes`.
+        One matrix for each pair of a child and a parent. Where the first axis is 1,
+        all children share one for each parent. For poses that are matrices call
+        `em_from_votes` on `matrix_votes`.
     activations : Tensor of shape (batch, caps_in)
         How present each child is, from 0 to 1.
     beta_a, beta_u : Tensor of shape (caps_out,)

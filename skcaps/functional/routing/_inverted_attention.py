@@ -49,8 +49,9 @@ def inverted_attention_routing(
     poses : Tensor of shape (batch, caps_in, dim_in)
         Child capsules. Activations of theirs have no part in this routing.
     weight : Tensor of shape (caps_in, caps_out, dim_in, dim_out)
-        One matrix for each pair of a child and a parent. For poses that are matrices
-        call `inverted_attention_from_votes` on `matrix_votes`.
+        One matrix for each pair of a child and a parent. Where the first axis is 1,
+        all children share one for each parent. For poses that are matrices call
+        `inverted_attention_from_votes` on `matrix_votes`.
     iterations : int, default=2
         Number of sums over the children, as the released code counts them. 1 is the
         normalized uniform average.
@@ -77,8 +78,11 @@ def inverted_attention_routing(
 
     Notes
     -----
-    The iterations are those of one layer. The paper's concurrent routing repeats them
-    over all layers, each from its last children; for one layer the two are the same.
+    The iterations are those of one layer, whose children are final before it begins,
+    which the paper calls sequential. Its concurrent routing updates all layers in each
+    iteration from the capsules of the last; for one layer the two are the same. It
+    is not offered: a `CapsuleNetwork` calls its layers one after the other, and would
+    have to step through all routings itself.
     The released code divides the couplings by their sum once more, and leaves the layer
     normalization out for ``dim_out`` of 1.
 

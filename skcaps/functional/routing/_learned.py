@@ -32,7 +32,8 @@ def learned_routing(
     poses : Tensor of shape (batch, caps_in, dim_in)
         Child capsules.
     weight : Tensor of shape (caps_in, caps_out, dim_in, dim_out)
-        One matrix for each pair of a child and a parent.
+        One matrix for each pair of a child and a parent. Where the first axis is 1,
+        all children share one for each parent.
     prior : Tensor of shape (caps_in, caps_out)
         Logits of the coupling. All equal: `uniform_routing`.
     bias : Tensor of shape (caps_out, dim_out), optional
@@ -70,7 +71,11 @@ def learned_routing(
     """
     check_shapes(poses, weight, bias, prior)
     shares = torch.softmax(prior, dim=1)
-    # One coupling for the batch scales the weight, which is cheaper than the poses.
-    matrices = stack_matrices(weight * shares[:, :, None, None])
-    parents = squash(combine(poses, matrices, 1.0, bias))
-    return with_lengths(parents.transpose(0, 1), shares.expand(len(poses), -1, -1))
+    coupling = shares.expand(len(poses), -1, -1)
+    if len(weight) == 1:
+        sums = combine(poses, stack_matrices(weight), coupling.permute(2, 0, 1), bias)
+    else:
+        # One coupling for the batch scales the weight, which is cheaper than the poses.
+        matrices = stack_matrices(weight * shares[:, :, None, None])
+        sums = combine(poses, matrices, 1.0, bias)
+    return with_lengths(squash(sums).transpose(0, 1), coupling)

@@ -46,8 +46,8 @@ def check_shapes(
 ) -> None:
     """Raise ValueError unless the shapes fit; a wrong bias or prior would broadcast."""
     check_poses(poses, weight)
-    caps_in, caps_out, _, dim_out = weight.shape
+    _, caps_out, _, dim_out = weight.shape
     if bias is not None:
         check_shape("bias", bias, (caps_out, dim_out))
     if prior is not None:
-        check_shape("prior", prior, (caps_in, caps_out))
+        check_shape("prior", prior, (poses.shape[1], caps_out))

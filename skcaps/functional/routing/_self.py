@@ -36,8 +36,9 @@ def self_routing(
     poses : Tensor of shape (batch, caps_in, dim_in)
         Child capsules.
     weight : Tensor of shape (caps_in, caps_out, dim_in, dim_out)
-        One matrix for each pair of a child and a parent. For poses that are matrices
-        call `self_from_votes` on `matrix_votes`.
+        One matrix for each pair of a child and a parent. Where the first axis is 1,
+        all children share one for each parent. For poses that are matrices call
+        `self_from_votes` on `matrix_votes`.
     activations : Tensor of shape (batch, caps_in)
         How present each child is, from 0 to 1. Where all are 0, they count alike.
     weight_route : Tensor of shape (caps_in, dim_in, caps_out)
@@ -76,7 +77,8 @@ def self_routing(
             [0.2000, 0.2000, 0.2000, 0.2000, 0.2000]])
     """
     check_poses(poses, weight)
-    caps_in, caps_out, dim_in, _ = weight.shape
+    _, caps_in, dim_in = poses.shape
+    caps_out = weight.shape[1]
     check_shape("activations", activations, poses.shape[:2])
     check_shape("weight_route", weight_route, (caps_in, dim_in, caps_out))
     if bias_route is not None:

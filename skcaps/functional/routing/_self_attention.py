@@ -37,7 +37,8 @@ def self_attention_routing(
     poses : Tensor of shape (batch, caps_in, dim_in)
         Child capsules.
     weight : Tensor of shape (caps_in, caps_out, dim_in, dim_out)
-        One matrix for each pair of a child and a parent.
+        One matrix for each pair of a child and a parent. Where the first axis is 1,
+        all children share one for each parent.
     prior : Tensor of shape (caps_in, caps_out), optional
         Added to the coupling after the softmax, as in the released code (the paper
         calls it log priors).

@@ -17,6 +17,16 @@ LogSoftmax = Callable[[Tensor], Tensor]
 _HIGHEST = 60.0
 
 
+def softmax_over(dim: int, logits: Tensor, leaky: bool = False) -> Tensor:
+    """Return the softmax over an axis; if leaky, beside one more logit, which is 0."""
+    if not leaky:
+        return torch.softmax(logits, dim)
+    n_parents = logits.shape[dim]
+    orphan = torch.zeros_like(logits.narrow(dim, 0, 1))
+    with_orphan = torch.cat([logits, orphan], dim)
+    return torch.softmax(with_orphan, dim).narrow(dim, 0, n_parents)
+
+
 def over_parents(logits: Tensor) -> Tensor:
     """Return the logarithm of the softmax over the parents, the last axis."""
     return torch.log_softmax(logits, dim=-1)

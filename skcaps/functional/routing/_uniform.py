@@ -29,7 +29,8 @@ def uniform_routing(
     poses : Tensor of shape (batch, caps_in, dim_in)
         Child capsules.
     weight : Tensor of shape (caps_in, caps_out, dim_in, dim_out)
-        One matrix for each pair of a child and a parent.
+        One matrix for each pair of a child and a parent. Where the first axis is 1,
+        all children share one for each parent.
     bias : Tensor of shape (caps_out, dim_out), optional
         Added to the sum over the children.
     squash : callable, default=squash
@@ -60,6 +61,12 @@ def uniform_routing(
     tensor([0.5000])
     """
     check_shapes(poses, weight, bias)
-    share = 1 / weight.shape[1]
+    return share_evenly(poses, weight, 1 / weight.shape[1], bias, squash)
+
+
+def share_evenly(
+    poses: Tensor, weight: Tensor, share: float, bias: Tensor | None, squash: Squash
+) -> Routed:
+    """Give every parent this share of every child."""
     parents = squash(combine(poses, stack_matrices(weight), share, bias))
     return in_batch_order(poses, parents, share)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from skcaps.functional._checks import check_poses
 from skcaps.functional._votes import votes as predict
+from skcaps.functional.routing._covariances import COVARIANCES
 from skcaps.functional.routing._mixture import (
     check_mixture,
     lay_by_parents,
@@ -33,6 +34,7 @@ def variational_bayes_routing(
     mean_precision: float = 1.0,
     covariance: float = 1.0,
     degrees_of_freedom: float | None = None,
+    covariance_type: str = "diag",
     pose_normalization: Normalization | None = None,
     score_normalization: Normalization | None = None,
 ) -> Routed:
@@ -43,8 +45,9 @@ def variational_bayes_routing(
     poses : Tensor of shape (batch, caps_in, dim_in)
         Child capsules.
     weight : Tensor of shape (caps_in, caps_out, dim_in, dim_out)
-        One matrix for each pair of a child and a parent. For poses that are matrices
-        call `variational_bayes_from_votes` on `matrix_votes`.
+        One matrix for each pair of a child and a parent. Where the first axis is 1,
+        all children share one for each parent. For poses that are matrices call
+        `variational_bayes_from_votes` on `matrix_votes`.
     activations : Tensor of shape (batch, caps_in)
         How present each child is, from 0 to 1.
     beta_a, beta_u : Tensor of shape (caps_out,)
@@ -55,6 +58,8 @@ def variational_bayes_routing(
         Priors, above 0.
     degrees_of_freedom : float, optional
         Prior, above ``dim_out - 1``. By default ``dim_out + 1``.
+    covariance_type : {"diag", "full"}, default="diag"
+        Whether a parent's Gaussian lies along the axes, or in any direction.
     pose_normalization, score_normalization : callable, optional
         Applied to the parents' poses (batch, caps_out, dim_out), and to what the
         sigmoid makes their activations (batch, caps_out) of. In the paper both are
@@ -69,8 +74,8 @@ def variational_bayes_routing(
     Raises
     ------
     ValueError
-        If `iterations` is below 1, a prior is too low, or the shapes do not fit
-        together.
+        If `iterations` is below 1, a prior is too low, `covariance_type` is unknown, or
+        the shapes do not fit together.
 
     See Also
     --------
@@ -109,6 +114,7 @@ def variational_bayes_routing(
             mean_precision=mean_precision,
             covariance=covariance,
             degrees_of_freedom=degrees_of_freedom,
+            covariance_type=covariance_type,
             pose_normalization=pose_normalization,
             score_normalization=score_normalization,
         )
@@ -127,6 +133,7 @@ def variational_bayes_from_votes(
     mean_precision: float = 1.0,
     covariance: float = 1.0,
     degrees_of_freedom: float | None = None,
+    covariance_type: str = "diag",
     pose_normalization: Normalization | None = None,
     score_normalization: Normalization | None = None,
     log_softmax: LogSoftmax = over_parents,
@@ -134,8 +141,8 @@ def variational_bayes_from_votes(
     r"""Infer a mixture of Gaussians with priors from the votes for each parent.
 
     The mixture has a Dirichlet prior, and each Gaussian a Gauss-Wishart prior of which
-    the scale stays diagonal. With :math:`w_{ij} = r_{ij} a_i`, where at first
-    :math:`r_{ij} = 1 / J`, the posteriors are
+    the scale is diagonal, and by default stays so. With :math:`w_{ij} = r_{ij} a_i`,
+    where at first :math:`r_{ij} = 1 / J`, the posteriors are
 
     .. math::
         R_j = \sum_i w_{ij}, \quad \alpha_j = \alpha_0 + R_j, \quad
@@ -176,6 +183,10 @@ def variational_bayes_from_votes(
     returns. The prior mean is 0. If the votes are the same for all parents and the
     activations are 1, this is scikit-learn's `BayesianGaussianMixture`.
 
+    With a full covariance, :math:`\psi_j` is a matrix: outer products take the place of
+    its squares, the logarithm of its determinant that of the sum of logarithms, and
+    a Mahalanobis distance that of the sum in the couplings.
+
     Parameters
     ----------
     votes : Tensor of shape (..., caps_in, caps_out, dim)
@@ -193,6 +204,8 @@ def variational_bayes_from_votes(
         Priors, above 0.
     degrees_of_freedom : float, optional
         Prior, above ``dim - 1``. By default ``dim + 1``.
+    covariance_type : {"diag", "full"}, default="diag"
+        Whether a parent's Gaussian lies along the axes, or in any direction.
     pose_normalization, score_normalization : callable, optional
         Applied to the parents' poses (..., caps_out, dim), and to what the sigmoid
         makes their activations (..., caps_out) of. In the paper both are batch
@@ -213,8 +226,8 @@ def variational_bayes_from_votes(
     Raises
     ------
     ValueError
-        If `iterations` is below 1, a prior is too low, or the shapes do not fit
-        together.
+        If `iterations` is below 1, a prior is too low, `covariance_type` is unknown, or
+        the shapes do not fit together.
 
     Notes
     -----
@@ -251,6 +264,11 @@ def variational_bayes_from_votes(
     _check_above("mean_precision", mean_precision, 0)
     _check_above("covariance", covariance, 0)
     _check_above("degrees_of_freedom", freedom, dim - 1)
+    if covariance_type not in COVARIANCES:
+        raise ValueError(
+            f"covariance_type must be one of {sorted(COVARIANCES)}, got "
+            f"{covariance_type!r}."
+        )
 
     def route(
         votes: Tensor, activations: Tensor, beta_a: Tensor, beta_u: Tensor
@@ -266,20 +284,19 @@ def variational_bayes_from_votes(
             precisions = mean_precision + amounts
             freedoms = freedom + amounts
             means = sum_over_children(weights, votes) / precisions.unsqueeze(-1)
-            squares = (votes - means.unsqueeze(-3)).square()
             # The paper's form, with the mean of the votes, divides by R_j.
-            scales = covariance + sum_over_children(weights, squares)
-            scales = scales + mean_precision * means.square()
+            spread = COVARIANCES[covariance_type](
+                votes, means, weights, covariance, mean_precision
+            )
             total = concentrations.sum(dim=-1, keepdim=True)
             log_weights = torch.digamma(concentrations) - torch.digamma(total)
             halves = torch.digamma((freedoms.unsqueeze(-1) - places) / 2)
-            log_determinants = (halves + math.log(2) - scales.log()).sum(dim=-1)
+            log_determinants = (halves + math.log(2)).sum(dim=-1)
+            log_determinants = log_determinants - spread.log_determinant()
             if step < iterations - 1:
                 constants = log_determinants - dim * math.log(2 * math.pi)
                 of_parents = log_weights + (constants - dim / precisions) / 2
-                scaled = freedoms.unsqueeze(-1) / scales
-                # As one product, a compiler of torch 2.13 finds no way back.
-                distances = (squares * scaled.unsqueeze(-3)).sum(dim=-1)
+                distances = spread.distances(freedoms)
                 logits = of_parents.unsqueeze(-2) - distances / 2
         entropies = (dim * math.log(2 * math.pi * math.e) - log_determinants) / 2
         scores = beta_a - (log_weights.exp() * entropies + beta_u)

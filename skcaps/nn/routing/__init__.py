@@ -4,6 +4,7 @@ from skcaps.nn.routing._activation import ActivationRouting
 from skcaps.nn.routing._dynamic import DynamicRouting
 from skcaps.nn.routing._em import EMRouting
 from skcaps.nn.routing._inverted_attention import InvertedAttentionRouting
+from skcaps.nn.routing._leaky_dynamic import LeakyDynamicRouting
 from skcaps.nn.routing._learned import LearnedRouting
 from skcaps.nn.routing._routing import Routing
 from skcaps.nn.routing._self import SelfRouting
@@ -13,6 +14,7 @@ from skcaps.nn.routing._variational_bayes import VariationalBayesRouting
 
 ROUTINGS: dict[str, type[Routing]] = {
     "dynamic": DynamicRouting,
+    "leaky_dynamic": LeakyDynamicRouting,
     "self_attention": SelfAttentionRouting,
     "em": EMRouting,
     "vb": VariationalBayesRouting,
@@ -28,6 +30,7 @@ __all__ = [
     "DynamicRouting",
     "EMRouting",
     "InvertedAttentionRouting",
+    "LeakyDynamicRouting",
     "LearnedRouting",
     "Routing",
     "SelfAttentionRouting",

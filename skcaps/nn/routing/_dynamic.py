@@ -45,5 +45,6 @@ class DynamicRouting(Routing):
             weight,
             bias=self.bias,
             iterations=self.iterations,
+            leaky=self.leaky,
             squash=SQUASHES[self.squash],
         )

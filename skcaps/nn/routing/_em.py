@@ -58,6 +58,7 @@ class EMRouting(ActivationRouting):
 
     # Votes of a child for all parents are one product.
     weight_order = (0, 1, 2, 3)
+    averages_votes = True
 
     def __init__(
         self, in_caps: int, in_dim: int, out_caps: int, out_dim: int, **options: Any

@@ -34,6 +34,8 @@ class LearnedRouting(RoutingWithPrior):
     torch.Size([16, 10])
     """
 
+    decides_alone = True
+
     def forward(
         self, poses: Tensor, weight: Tensor, activations: Tensor | None = None
     ) -> Routed:

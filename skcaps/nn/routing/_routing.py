@@ -36,8 +36,17 @@ class Routing(nn.Module):
     weight_order : tuple of int
         The weight's axes as they should follow each other in memory, here all matrices
         of a parent together.
+    leaky : bool
+        Whether the couplings of a child may sum to less than 1. False by default.
     shares_presence : bool
-        Whether activations sum to 1, so that only one of them is above 0.5.
+        Whether activations sum to 1, so that only one of them is above 0.5. False by
+        default.
+    averages_votes : bool
+        Whether a pose is a mean of votes, so that it moves as far as all votes for it
+        are moved, while nothing else changes. False by default.
+    decides_alone : bool
+        Whether the couplings of a child depend on nothing but its own pose. False by
+        default.
 
     Raises
     ------
@@ -50,7 +59,9 @@ class Routing(nn.Module):
     out_dim)`` and activations ``(batch, in_caps)`` to a `Routed`: poses ``(batch,
     out_caps, out_dim)``, coupling ``(batch, in_caps, out_caps)`` and activations
     ``(batch, out_caps)``. A routing that leaves the activations open has the lengths of
-    its poses as such.
+    its poses as such. A weight that all children share has a first axis of 1.
+
+    The last four attributes are promises that `skcaps.testing.check_routing` reads.
 
     Examples
     --------
@@ -68,7 +79,10 @@ class Routing(nn.Module):
     """
 
     weight_order: tuple[int, int, int, int] = (1, 0, 2, 3)
+    leaky = False
     shares_presence = False
+    averages_votes = False
+    decides_alone = False
 
     def __init__(
         self,

@@ -45,6 +45,8 @@ class SelfRouting(ActivationRouting):
     """
 
     shares_presence = True
+    averages_votes = True
+    decides_alone = True
 
     def __init__(
         self, in_caps: int, in_dim: int, out_caps: int, out_dim: int, **options: Any

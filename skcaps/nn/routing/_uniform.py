@@ -33,6 +33,8 @@ class UniformRouting(Routing):
     tensor([0.5000])
     """
 
+    decides_alone = True
+
     def forward(
         self, poses: Tensor, weight: Tensor, activations: Tensor | None = None
     ) -> Routed:

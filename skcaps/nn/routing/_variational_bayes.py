@@ -80,5 +80,6 @@ class VariationalBayesRouting(ActivationRouting):
         )
 
     def _normalize(self, scores: Tensor) -> Tensor:
-        flat: Tensor = self.norm(scores.flatten().unsqueeze(1))
-        return flat.view(scores.shape) + self.beta_a - self.beta_u
+        # A module in bfloat16 has its statistics in that, while scores are precise.
+        flat: Tensor = self.norm(scores.flatten().unsqueeze(1).to(self.beta_a.dtype))
+        return flat.to(scores.dtype).view(scores.shape) + self.beta_a - self.beta_u

@@ -139,16 +139,6 @@ def test_a_child_that_is_not_there_has_its_gradient():
 # --- laws -----------------------------------------------------------------------------
 
 
-@each_number
-def test_moving_the_votes_of_a_parent_moves_its_mean(iterations):
-    inputs = _random_votes((2, 6, 3, 4, 5))
-    moves = torch.from_numpy(np.random.default_rng(1).normal(size=(3, 5)))
-    routed = em_from_votes(**inputs, iterations=iterations)
-    inputs["votes"] = inputs["votes"] + moves
-    moved = em_from_votes(**inputs, iterations=iterations)
-    assert_routed(moved, routed.poses + moves, routed.coupling, routed.activations)
-
-
 def test_one_iteration_is_the_mean_weighted_by_the_activations():
     inputs = _random_votes((2, 6, 3, 4, 5))
     shares = inputs["activations"] / inputs["activations"].sum(dim=1, keepdim=True)

@@ -170,10 +170,7 @@ def test_inputs_are_left_as_they_are(name, options):
 
 
 EXTREMES = {
-    "zero activations": {"activations": 0.0},
     "tiny activations": {"activations": 1e-30},
-    "zero poses": {"poses": 0.0},
-    "equal votes": {"weight": 0.0},
     "tiny poses": {"poses": 1e-30},
     "large poses": {"poses": 1e3},
     "nothing": {"poses": 0.0, "activations": 0.0},

@@ -102,21 +102,6 @@ def test_gradcheck(check):
 # --- laws -----------------------------------------------------------------------------
 
 
-@each_shape
-def test_activations_sum_to_one(shape):
-    found = self_routing(**random_inputs("self", shape)).activations.sum(dim=1)
-    assert_close(found, torch.ones_like(found), rtol=0, atol=1e-12)
-
-
-def test_couplings_have_no_gradient_across_children():
-    inputs = random_inputs("self")
-    poses = inputs["poses"].requires_grad_()
-    coupling = self_routing(**inputs).coupling
-    (grad,) = torch.autograd.grad(coupling[:, 2].square().sum(), poses)
-    assert grad[:, 2].all()
-    assert not grad[:, [0, 1, 3, 4, 5]].any()
-
-
 def test_zero_weights_are_uniform():
     inputs = random_inputs("self", (2, 5, 4, 3, 2))
     inputs["weight_route"] = torch.zeros(5, 3, 4).double()
