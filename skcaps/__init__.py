@@ -1,5 +1,7 @@
 """Capsule networks as scikit-learn estimators."""
 
+from skcaps import export as export
+from skcaps._versions import show_versions
 from skcaps.estimators import CapsNetClassifier, EfficientCapsNetClassifier
 from skcaps.persistence import load, save
 
@@ -10,4 +12,5 @@ __all__ = [
     "__version__",
     "load",
     "save",
+    "show_versions",
 ]

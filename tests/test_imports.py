@@ -18,7 +18,9 @@ MAY_IMPORT = {
     "_replacing": {"_replacing"},
     "estimators": NETWORKS | {"_replacing"},
     "inspection": NETWORKS | {"inspection"},
-    "persistence": NETWORKS | {"_replacing", "persistence"},
+    "persistence": NETWORKS | {"_replacing", "_versions", "persistence"},
+    "export": NETWORKS | {"_replacing", "_versions", "export"},
+    "_versions": {"_versions"},
     "testing": NETWORKS | {"testing"},
     "datasets": {"datasets"},
 }
@@ -29,6 +31,7 @@ OPTIONAL = {
     "distributed",
     "matplotlib",
     "onnx",
+    "onnxruntime",
     "onnxscript",
     "pandas",
     "polars",

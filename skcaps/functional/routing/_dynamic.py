@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from skcaps.functional._recording import is_recorded
 from skcaps.functional._squash import Squash, squash
-from skcaps.functional.routing._agreement import RouteByAgreement
+from skcaps.functional.routing._agreement import RouteByAgreement, route_plainly
 from skcaps.functional.routing._routed import Routed, check_shapes, with_lengths
 from skcaps.functional.routing._uniform import uniform_routing
 
@@ -80,8 +81,9 @@ def dynamic_routing(
     _check_nothing_to_train(squash)
     check_shapes(poses, weight, bias)
     dtype = torch.promote_types(poses.dtype, weight.dtype)
+    route = route_plainly if is_recorded() else RouteByAgreement.apply
     with torch.autocast(poses.device.type, enabled=False):
-        parents, coupling = RouteByAgreement.apply(  # type: ignore[no-untyped-call]
+        parents, coupling = route(
             poses.to(dtype),
             weight.to(dtype).transpose(1, 2).contiguous(),
             None if bias is None else bias.to(dtype),

@@ -73,4 +73,4 @@ def learned_routing(
     # One coupling for the batch scales the weight, which is cheaper than the poses.
     matrices = stack_matrices(weight * shares[:, :, None, None])
     parents = squash(combine(poses, matrices, 1.0, bias))
-    return with_lengths(parents.transpose(0, 1), shares.expand(len(poses), -1, -1))
+    return with_lengths(parents.transpose(0, 1), shares.expand(poses.shape[0], -1, -1))

@@ -60,6 +60,7 @@ def uniform_routing(
     tensor([0.5000])
     """
     check_shapes(poses, weight, bias)
-    share = 1 / weight.shape[1]
+    # The sizes of a traced tensor are tensors.
+    share = 1 / int(weight.shape[1])
     parents = squash(combine(poses, stack_matrices(weight), share, bias))
     return in_batch_order(poses, parents, share)
