@@ -71,7 +71,7 @@ def model_card(
     >>> X, y = load_digits(n_class=2, return_X_y=True)
     >>> clf = EfficientCapsNetClassifier(max_epochs=1, random_state=0)
     >>> card = model_card(clf.fit(X[:300], y[:300]), X[300:], y[300:])
-    >>> card.select("Evaluation Results").content.splitlines()[0]
+    >>> card.select("Model description/Evaluation Results").content.splitlines()[0]
     'Scores on 60 test images.'
     """
     check_classifier(estimator)
@@ -81,10 +81,11 @@ def model_card(
     # Unlike the scores, this refuses labels that are unknown.
     n_images = len(estimator._encode(y, len(X)))
     card = Card(estimator, model_diagram=True)
+    evaluation = "Model description/Evaluation Results"
     card.add(
         **{
             "Model description": _description(estimator),
-            "Evaluation Results": f"Scores on {n_images} test images.",
+            evaluation: f"Scores on {n_images} test images.",
             "How to Get Started with the Model": _START,
             "Citation": _CITATIONS[type(estimator).__name__],
         }

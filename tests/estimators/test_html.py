@@ -26,12 +26,13 @@ def test_documentation_is_linked(metadata):
     page = "https://example.org/docs/api/skcaps.EfficientCapsNetClassifier.html"
     assert make()._get_doc_link() == page
     assert page in make()._repr_html_()
+    assert "Documentation for" in make()._repr_html_()
 
 
 def test_no_link_without_documentation(metadata):
     metadata["Project-URL"] = "Source, https://example.org/source"
     assert make()._get_doc_link() == ""
-    assert "scikit-learn.org" not in make()._repr_html_()
+    assert "Documentation for" not in make()._repr_html_()
 
 
 def test_fitted_attributes_are_short():

@@ -9,7 +9,7 @@ pytest.importorskip("skops", reason="needs skops")
 
 
 def metrics(card):
-    table = card.select("Evaluation Results").content
+    table = card.select("Model description/Evaluation Results").format()
     lines = [line.split("|") for line in table.splitlines() if line.count("|") == 3]
     return {name.strip(): value.strip() for _, name, value, _ in lines}
 
