@@ -3,6 +3,7 @@
 import importlib
 import typing
 
+from skcaps._versions import show_versions
 from skcaps.estimators import CapsNetClassifier, EfficientCapsNetClassifier
 from skcaps.persistence import load, save
 
@@ -13,13 +14,15 @@ __all__ = [
     "__version__",
     "load",
     "save",
+    "show_versions",
 ]
 
 # Packages that are loaded when they are first asked for.
-_LATE = ("datasets", "inspection", "metrics")
+_LATE = ("datasets", "export", "inspection", "metrics")
 
 if typing.TYPE_CHECKING:
     from skcaps import datasets as datasets
+    from skcaps import export as export
     from skcaps import inspection as inspection
     from skcaps import metrics as metrics
 else:

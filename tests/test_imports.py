@@ -19,7 +19,9 @@ MAY_IMPORT = {
     "metrics": {"metrics"},
     "estimators": NETWORKS | {"_replacing", "metrics"},
     "inspection": NETWORKS | {"inspection"},
-    "persistence": NETWORKS | {"_replacing", "persistence"},
+    "persistence": NETWORKS | {"_replacing", "_versions", "persistence"},
+    "export": NETWORKS | {"_replacing", "_versions", "export"},
+    "_versions": {"_versions"},
     "testing": NETWORKS | {"testing"},
     "datasets": {"datasets"},
 }
@@ -30,6 +32,7 @@ OPTIONAL = {
     "distributed",
     "matplotlib",
     "onnx",
+    "onnxruntime",
     "onnxscript",
     "pandas",
     "polars",

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skcaps.estimators import _fitting, _inputs, _state
 from skcaps.estimators._callbacks import CallbackSupportMixin, with_callbacks
+from skcaps.estimators._documentation import page_template
 from skcaps.estimators._fitted import class_activations, class_lengths
 from skcaps.estimators._labels import allows_several
 from skcaps.estimators._machine import PRECISIONS
@@ -30,6 +31,8 @@ class BaseCapsuleClassifier(
     """
 
     _build_network: Callable[..., CapsuleNetwork]
+    # Of the link in scikit-learn's HTML representation.
+    _doc_link_module = "skcaps"
 
     @with_callbacks
     def fit(
@@ -610,6 +613,10 @@ class BaseCapsuleClassifier(
         """The number of trainable parameters."""
         parameters = self._checked().network.parameters()
         return sum(p.numel() for p in parameters if p.requires_grad)
+
+    @property
+    def _doc_link_template(self):
+        return page_template()
 
     def __sklearn_is_fitted__(self):
         return _fitting.is_fitted(self)

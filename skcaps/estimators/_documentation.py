@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
 import inspect
 import re
 from dataclasses import dataclass, fields
@@ -71,3 +73,19 @@ def _with_default(entry: str, default: object) -> str:
     first, _, rest = entry.partition("\n")
     text = f'"{default}"' if isinstance(default, str) else repr(default)
     return f"{first.partition(', default=')[0]}, default={text}\n{rest}"
+
+
+@functools.cache
+def page_template() -> str:
+    """Return where an estimator's page is, for scikit-learn to put its name in.
+
+    That is below the documentation that the installed package names in its metadata
+    (``[project.urls]`` in pyproject.toml), and empty, for no link, if it names none.
+    """
+    try:
+        found = importlib.metadata.metadata("skcaps").get_all("Project-URL", [])
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    urls = dict(entry.split(", ", maxsplit=1) for entry in found)
+    home = urls.get("Documentation", "").rstrip("/")
+    return f"{home}/api/skcaps.{{estimator_name}}.html" if home else ""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from skcaps.functional import Routed
+from skcaps.functional._recording import is_recorded
 from skcaps.nn._capsules import CapsuleLayer
 from skcaps.nn._checks import check_counts, check_hidden_capsules, check_positive
 from skcaps.nn._decoders import DECODERS
@@ -94,7 +95,8 @@ class CapsuleNetwork(nn.Module):
     def _parts(self, images: Tensor) -> Sequence[Tensor]:
         """Cut a batch on the CPU, where that changes nothing but memory and time."""
         # A compiler places the tensors itself, and would compile every part anew.
-        whole = images.device.type != "cpu" or torch.compiler.is_compiling()
+        compiled = torch.compiler.is_compiling() or is_recorded()
+        whole = images.device.type != "cpu" or compiled
         most = getattr(self.stem, "images_at_a_time", None)
         return (images,) if whole or most is None else images.split(most)
 

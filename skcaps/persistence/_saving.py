@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skcaps import estimators
 from skcaps._replacing import replace_file
+from skcaps._versions import version_of
 from skcaps.persistence._checks import check_state
 from skcaps.persistence._container import pack, unpack
 from skcaps.persistence._values import HELP, decode, encode
@@ -108,7 +108,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     weights = state.pop("_weights")
     params = {key: state.pop(key) for key in estimator.get_params(deep=False)}
     content = {
-        "skcaps_version": _installed_version(),
+        "skcaps_version": version_of("skcaps"),
         "class": name,
         "params": _encode_all(params),
         "fitted": _encode_all(state),
@@ -202,10 +202,3 @@ def _as_path(path: str | os.PathLike[str]) -> Path:
     if os.fspath(path) == "":
         raise ValueError('path must name a file, got ""; name one.')
     return Path(path)
-
-
-def _installed_version() -> str:
-    try:
-        return importlib.metadata.version("skcaps")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

@@ -114,11 +114,10 @@ def _differentiable_gradients(
     """Return gradients that have gradients; this takes the memory of all votes."""
     poses, matrices, bias, sums = ctx.saved_tensors
     with torch.enable_grad(), torch.autocast(poses.device.type, enabled=False):
-        votes = torch.einsum("bie,iejd->bjid", poses, matrices)
-        coupling = _iterate(votes, bias, len(sums), ctx.leaky, ctx.squash)[1]
-        if ctx.stop_gradient:
-            coupling = coupling.detach()
-        outputs = (ctx.squash(_add_up(votes, coupling, bias)), coupling)
+        outputs = route_plainly(
+            *(poses, matrices, bias, len(sums)),
+            *(ctx.leaky, ctx.stop_gradient, ctx.squash),
+        )
     used = [index for index, grad in enumerate(grads) if grad is not None]
     needed = ctx.needs_input_grad
     inputs = [
@@ -135,6 +134,26 @@ def _differentiable_gradients(
         )
     )
     return tuple(next(found) if needs else None for needs in needed)
+
+
+def route_plainly(
+    poses: Tensor,
+    matrices: Tensor,
+    bias: Tensor | None,
+    iterations: int,
+    leaky: bool,
+    stop_gradient: bool,
+    squash: Squash,
+) -> tuple[Tensor, Tensor]:
+    """Compute what `RouteByAgreement` does, in torch's operators, with all votes.
+
+    They have derivatives of any order, and a graph of them runs without skcaps.
+    """
+    votes = torch.einsum("bie,iejd->bjid", poses, matrices)
+    coupling = _iterate(votes, bias, iterations, leaky, squash)[1]
+    if stop_gradient:
+        coupling = coupling.detach()
+    return squash(_add_up(votes, coupling, bias)), coupling
 
 
 class _OuterProducts(NamedTuple):
@@ -243,7 +262,7 @@ def _multiply(left: Tensor, right: Tensor, buffer: Tensor) -> Tensor:
 
 
 def _uniform(votes: Tensor, leaky: bool) -> Tensor:
-    return votes.new_full(votes.shape[:3], 1 / (votes.shape[1] + leaky))
+    return votes.new_full(votes.shape[:3], 1 / (int(votes.shape[1]) + leaky))
 
 
 def _add_up(votes: Tensor, coupling: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from skcaps.functional._recording import is_recorded
 from skcaps.functional._squash import Squash, squash
-from skcaps.functional.routing._agreement import RouteByAgreement
+from skcaps.functional.routing._agreement import RouteByAgreement, route_plainly
 from skcaps.functional.routing._products import agreement, combine, stack_matrices
 from skcaps.functional.routing._routed import (
     Routed,
@@ -103,19 +104,19 @@ def dynamic_routing(
         raise ValueError(f"iterations must be at least 1, got {iterations}.")
     check_shapes(poses, weight, bias)
     if iterations == 1:
-        return share_evenly(poses, weight, 1 / (weight.shape[1] + leaky), bias, squash)
+        share = 1 / (int(weight.shape[1]) + leaky)
+        return share_evenly(poses, weight, share, bias, squash)
     dtype = torch.promote_types(poses.dtype, weight.dtype)
     poses, weight = poses.to(dtype), weight.to(dtype)
     bias = None if bias is None else bias.to(dtype)
     options = (iterations, leaky, stop_gradient, squash)
+    route = route_plainly if is_recorded() else RouteByAgreement.apply
     with torch.autocast(poses.device.type, enabled=False):
-        if len(weight) == 1:
+        if weight.shape[0] == 1:
             return _route_by_one_weight(poses, weight, bias, *options)
         _check_nothing_to_train(squash)
         matrices = weight.transpose(1, 2).contiguous()
-        parents, coupling = RouteByAgreement.apply(  # type: ignore[no-untyped-call]
-            poses, matrices, bias, *options
-        )
+        parents, coupling = route(poses, matrices, bias, *options)
     return with_lengths(parents, coupling.transpose(1, 2))
 
 
@@ -130,7 +131,7 @@ def _route_by_one_weight(
 ) -> Routed:
     """Iterate on the children, whose sums and agreements need no votes."""
     matrices = stack_matrices(weight)
-    share = 1 / (len(matrices) + leaky)
+    share = 1 / (int(matrices.shape[0]) + leaky)
     so_far = parents = squash(combine(poses, matrices, share, bias))
     for _ in range(iterations - 1):
         coupling = softmax_over(0, agreement(poses, matrices, so_far), leaky)

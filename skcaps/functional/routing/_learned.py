@@ -71,8 +71,8 @@ def learned_routing(
     """
     check_shapes(poses, weight, bias, prior)
     shares = torch.softmax(prior, dim=1)
-    coupling = shares.expand(len(poses), -1, -1)
-    if len(weight) == 1:
+    coupling = shares.expand(poses.shape[0], -1, -1)
+    if weight.shape[0] == 1:
         sums = combine(poses, stack_matrices(weight), coupling.permute(2, 0, 1), bias)
     else:
         # One coupling for the batch scales the weight, which is cheaper than the poses.

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from torch import Tensor
+from torch.utils import _pytree
 
 from skcaps.functional._checks import check_poses, check_shape
 from skcaps.functional._lengths import lengths
@@ -28,6 +29,14 @@ class Routed(NamedTuple):
     activations: Tensor | None = None
 
 
+# The name by which torch.export.save keeps it, and torch.export.load finds it. torch has
+# no public function for that, and nothing else needs it.
+if hasattr(_pytree, "_register_namedtuple"):
+    _pytree._register_namedtuple(
+        Routed, serialized_type_name="skcaps.functional.Routed"
+    )
+
+
 def with_lengths(poses: Tensor, coupling: Tensor) -> Routed:
     """Let the length of a pose say how present its capsule is."""
     return Routed(poses, coupling, lengths(poses))
@@ -37,7 +46,7 @@ def in_batch_order(poses: Tensor, parents: Tensor, coupling: Tensor | float) -> 
     """Put the batch axis first again, and give a uniform coupling its shape."""
     if not isinstance(coupling, Tensor):
         filled = poses.new_full((), coupling)
-        coupling = filled.expand(len(parents), *poses.shape[:2])
+        coupling = filled.expand(parents.shape[0], *poses.shape[:2])
     return with_lengths(parents.transpose(0, 1), coupling.permute(1, 2, 0))
 
 

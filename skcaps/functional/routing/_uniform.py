@@ -61,7 +61,8 @@ def uniform_routing(
     tensor([0.5000])
     """
     check_shapes(poses, weight, bias)
-    return share_evenly(poses, weight, 1 / weight.shape[1], bias, squash)
+    # The sizes of a traced tensor are tensors.
+    return share_evenly(poses, weight, 1 / int(weight.shape[1]), bias, squash)
 
 
 def share_evenly(
