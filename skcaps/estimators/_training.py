@@ -369,11 +369,14 @@ def build_net(
     """
     advice = _advice(params)
     callbacks = [FiniteLoss(advice), *[Progress()] * bool(params["verbose"])]
+    if tasks is not None:
+        # First, since a validation loss is that of the weights before the user's
+        # callbacks change them or interrupt.
+        callbacks += _stopping(params, valid)
     callbacks += check_callbacks(params["callbacks"], has_valid=valid is not None)
     if tasks is not None:
         n_batches = math.ceil(n_images / batch_size)
         callbacks += [("decay", _decay(params, n_batches)), EpochReport(tasks)]
-        callbacks += _stopping(params, valid)
     callbacks += [FiniteWeights(advice), *([] if kept is None else [kept])]
     net = CapsuleNet(
         network,

@@ -103,7 +103,11 @@ def test_an_interrupt_before_the_first_step_leaves_it_as_it_was(hook):
     assert changed == {"callbacks"}
 
 
-def test_early_stopping_keeps_the_best_weights_of_an_interrupted_training():
+# With the first rate the loss rises in between, with the second it falls to the last.
+@pytest.mark.parametrize("learning_rate", [0.05, 0.002])
+def test_early_stopping_keeps_the_best_weights_of_an_interrupted_training(
+    learning_rate,
+):
     seen = []
 
     def note(net):
@@ -114,7 +118,7 @@ def test_early_stopping_keeps_the_best_weights_of_an_interrupted_training():
 
     clf = make(
         max_epochs=6,
-        learning_rate=0.05,
+        learning_rate=learning_rate,
         early_stopping=True,
         callbacks=[calling("on_epoch_end", note)],
     )

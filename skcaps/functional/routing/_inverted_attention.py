@@ -1,5 +1,7 @@
 """Inverted attention: parents compete for the attention of each child."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 

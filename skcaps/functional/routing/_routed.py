@@ -29,8 +29,8 @@ class Routed(NamedTuple):
     activations: Tensor | None = None
 
 
-# The name by which torch.export.save keeps it, and torch.export.load finds it. torch has
-# no public function for that, and nothing else needs it.
+# The name by which torch.export.save keeps it, and torch.export.load finds it. torch
+# has no public function for that, and nothing else needs it.
 if hasattr(_pytree, "_register_namedtuple"):
     _pytree._register_namedtuple(
         Routed, serialized_type_name="skcaps.functional.Routed"

@@ -1,5 +1,7 @@
 """Self-routing: a child chooses its parents by its own pose alone."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 
