@@ -9,9 +9,10 @@ from torch import Tensor
 from skcaps.functional._checks import check_poses
 from skcaps.functional._votes import votes as predict
 from skcaps.functional.routing._mixture import (
+    Measure,
+    Steps,
     check_mixture,
-    lay_by_parents,
-    sum_over_children,
+    measuring,
 )
 from skcaps.functional.routing._precise import route_precisely
 from skcaps.functional.routing._routed import Routed
@@ -245,19 +246,67 @@ def variational_bayes_from_votes(
     tensor(True)
     """
     check_mixture(votes, activations, iterations, beta_a=beta_a, beta_u=beta_u)
-    dim = votes.shape[-1]
+    steps = variational_bayes_steps(
+        iterations,
+        votes.shape[-1],
+        weight_concentration,
+        mean_precision,
+        covariance,
+        degrees_of_freedom,
+        log_softmax,
+    )
+
+    def route(votes: Tensor, *others: Tensor) -> Routed:
+        means, coupling, scores = steps(measuring(votes), *others)
+        return normalized(
+            means, coupling, scores, pose_normalization, score_normalization
+        )
+
+    return route_precisely(route, votes, activations, beta_a, beta_u)
+
+
+def normalized(
+    means: Tensor,
+    coupling: Tensor,
+    scores: Tensor,
+    pose_normalization: Normalization | None,
+    score_normalization: Normalization | None,
+) -> Routed:
+    """Apply the normalizations, and make activations of scores."""
+    if score_normalization is not None:
+        scores = score_normalization(scores)
+    if pose_normalization is not None:
+        means = pose_normalization(means)
+    return Routed(means, coupling, torch.sigmoid(scores))
+
+
+def variational_bayes_steps(
+    iterations: int,
+    dim: int,
+    weight_concentration: float,
+    mean_precision: float,
+    covariance: float,
+    degrees_of_freedom: float | None,
+    log_softmax: LogSoftmax,
+) -> Steps:
+    """Return the iterations of `variational_bayes_from_votes`, up to the scores.
+
+    Raises
+    ------
+    ValueError
+        If a prior is too low.
+    """
     freedom = dim + 1 if degrees_of_freedom is None else degrees_of_freedom
     _check_above("weight_concentration", weight_concentration, 0)
     _check_above("mean_precision", mean_precision, 0)
     _check_above("covariance", covariance, 0)
     _check_above("degrees_of_freedom", freedom, dim - 1)
 
-    def route(
-        votes: Tensor, activations: Tensor, beta_a: Tensor, beta_u: Tensor
-    ) -> Routed:
-        places = torch.arange(dim, dtype=votes.dtype, device=votes.device)
-        votes = lay_by_parents(votes)
-        logits = torch.zeros_like(votes[..., 0])
+    def steps(
+        measure: Measure, activations: Tensor, beta_a: Tensor, beta_u: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        places = torch.arange(dim, dtype=beta_a.dtype, device=beta_a.device)
+        logits = activations.new_zeros((*activations.shape, len(beta_a)))
         for step in range(iterations):
             coupling = log_softmax(logits).exp()
             weights = coupling * activations.unsqueeze(-1)
@@ -265,11 +314,9 @@ def variational_bayes_from_votes(
             concentrations = weight_concentration + amounts
             precisions = mean_precision + amounts
             freedoms = freedom + amounts
-            means = sum_over_children(weights, votes) / precisions.unsqueeze(-1)
-            squares = (votes - means.unsqueeze(-3)).square()
             # The paper's form, with the mean of the votes, divides by R_j.
-            scales = covariance + sum_over_children(weights, squares)
-            scales = scales + mean_precision * means.square()
+            means, scatter, distances = measure(weights, precisions)
+            scales = covariance + scatter + mean_precision * means.square()
             total = concentrations.sum(dim=-1, keepdim=True)
             log_weights = torch.digamma(concentrations) - torch.digamma(total)
             halves = torch.digamma((freedoms.unsqueeze(-1) - places) / 2)
@@ -278,18 +325,11 @@ def variational_bayes_from_votes(
                 constants = log_determinants - dim * math.log(2 * math.pi)
                 of_parents = log_weights + (constants - dim / precisions) / 2
                 scaled = freedoms.unsqueeze(-1) / scales
-                # As one product, a compiler of torch 2.13 finds no way back.
-                distances = (squares * scaled.unsqueeze(-3)).sum(dim=-1)
-                logits = of_parents.unsqueeze(-2) - distances / 2
+                logits = of_parents.unsqueeze(-2) - distances(scaled) / 2
         entropies = (dim * math.log(2 * math.pi * math.e) - log_determinants) / 2
-        scores = beta_a - (log_weights.exp() * entropies + beta_u)
-        if score_normalization is not None:
-            scores = score_normalization(scores)
-        if pose_normalization is not None:
-            means = pose_normalization(means)
-        return Routed(means, coupling, torch.sigmoid(scores))
+        return means, coupling, beta_a - (log_weights.exp() * entropies + beta_u)
 
-    return route_precisely(route, votes, activations, beta_a, beta_u)
+    return steps
 
 
 def _check_above(name: str, value: float, bound: float) -> None:
