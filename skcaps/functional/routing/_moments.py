@@ -22,6 +22,7 @@ table's gradient, and one product adds up all of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -30,8 +31,9 @@ from torch import Tensor
 
 from skcaps.functional.routing._mixture import Measure, Measured, Steps
 
-# Of tables held at a time: what a cache holds; elsewhere what memory spares easily.
-_TABLE_BYTES = {"cpu": 8 << 20}
+# Of tables held at a time: what a processor's last cache holds, elsewhere what memory
+# spares easily. Smaller parts lose more to the many small steps between the products.
+_TABLE_BYTES = {"cpu": 24 << 20}
 _TABLE_BYTES_ELSEWHERE = 512 << 20
 
 # Multiplies rows (parents, 1, n) with a table, or with its transpose.
@@ -50,10 +52,10 @@ def route_by_moments(
     Parameters
     ----------
     steps : Steps
-    poses : Tensor of shape (batch, ..., caps_in, rows, dim)
-        The children of each window, as matrices.
-    weight : Tensor of shape (caps_in, caps_out, dim, columns)
-    offset : Tensor of shape (caps_in, rows * columns) or None
+    poses : Tensor of shape (batch, ..., caps_in, dim_in)
+        The children of each window.
+    weight : Tensor of shape (caps_in, caps_out, dim_in, dim_out)
+    offset : Tensor of shape (caps_in, dim_out) or None
         Added to the votes of a child; it has no gradient.
     *others : Tensor
         Activations (batch, ..., caps_in) and what each parent has of its own.
@@ -86,11 +88,11 @@ class RouteByMoments(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         """Route part after part."""
         size = _part_size(poses, weight)
-        found, kept = [], []
+        found, kept, buffers = [], [], _Buffers(poses)
         for part, active in zip(
             poses.split(size), activations.split(size), strict=True
         ):
-            table = _Table.build(part, weight, offset)
+            table = _Table.build(part, weight, offset, buffers)
             results: list[Tensor] = []
             multiply = _recording(results)
             found.append(steps(table.measuring(multiply), active, *of_parents))
@@ -126,9 +128,10 @@ def _gradients(
     poses, weight, activations, *of_parents = inputs
     size, n_results = _part_size(poses, weight), ctx.n_results
     totals = [torch.zeros_like(tensor) for tensor in inputs]
+    buffers = _Buffers(poses)
     for index, start in enumerate(range(0, len(poses), size)):
         part = slice(start, start + size)
-        table = _Table.build(poses[part], weight, ctx.offset)
+        table = _Table.build(poses[part], weight, ctx.offset, buffers)
         pairs: list[tuple[Tensor, Tensor]] = []
         results = kept[index * n_results : (index + 1) * n_results]
         multiply = _replaying(list(results), pairs)
@@ -141,7 +144,7 @@ def _gradients(
         of_leaves = torch.autograd.grad(
             *_with_gradients(outputs, leaves, of_outputs), allow_unused=True
         )
-        totals[0][part], of_weight = table.back(pairs, poses[part], weight)
+        totals[0][part], of_weight = table.back(pairs, poses[part], weight, buffers)
         totals[1] += of_weight
         if of_leaves[0] is not None:
             totals[2][part] = of_leaves[0]
@@ -179,6 +182,20 @@ def _with_gradients(
     return [output for output, _ in pairs], inputs, [grad for _, grad in pairs]
 
 
+class _Buffers:
+    """Memory that all parts of a batch use; new memory costs more than the products."""
+
+    def __init__(self, poses: Tensor) -> None:
+        self.new, self.kept = poses.new_empty, [poses.new_empty(0)] * 3
+
+    def take(self, index: int, shape: Sequence[int]) -> Tensor:
+        """Return the tensor with this number, its values undefined."""
+        size = math.prod(shape)
+        if self.kept[index].numel() < size:
+            self.kept[index] = self.new(size)
+        return self.kept[index][:size].view(*shape)
+
+
 class _Table(NamedTuple):
     """Votes and their squares, of all children for each parent at each window.
 
@@ -193,21 +210,34 @@ class _Table(NamedTuple):
     middle: Tensor
 
     @classmethod
-    def build(cls, poses: Tensor, weight: Tensor, offset: Tensor | None) -> _Table:
-        """Multiply poses (..., caps_in, rows, dim) by the weight."""
-        caps_in, caps_out, _, columns = weight.shape
-        rows = poses.shape[-2]
+    def build(
+        cls,
+        poses: Tensor,
+        weight: Tensor,
+        offset: Tensor | None,
+        buffers: _Buffers | None = None,
+    ) -> _Table:
+        """Multiply poses (..., caps_in, dim_in) by the weight."""
+        caps_in, caps_out, _, dim = weight.shape
+        matrices = weight.transpose(1, 2).flatten(2)
         children = _by_children(poses)
-        products = torch.bmm(children, weight.transpose(1, 2).flatten(2))
-        votes = products.view(caps_in, -1, rows, caps_out, columns)
-        votes = votes.permute(1, 3, 0, 2, 4).reshape(-1, caps_in, rows * columns)
+        middle = _middle(poses, matrices, offset, caps_out)
+        shape = (caps_in, len(children[0]), caps_out * dim)
+        out = None if buffers is None else buffers.take(0, shape)
+        products = torch.bmm(children, matrices, out=out)
+        votes = products.view(caps_in, -1, caps_out, dim).permute(1, 2, 0, 3)
+        origin = middle.reshape(-1, caps_out, 1, dim)
         if offset is not None:
-            votes = votes + offset
-        middle = votes.detach().mean(dim=1, keepdim=True)
-        votes = votes - middle
-        values = torch.cat([votes, votes.square()], dim=2)
-        shape = (*poses.shape[:-3], caps_out, rows * columns)
-        return cls(values, middle.view(shape))
+            origin = origin - offset
+        if buffers is None:
+            centred = votes - origin
+            values = torch.cat([centred, centred.square()], dim=3)
+        else:
+            values = buffers.take(1, (*votes.shape[:3], 2 * dim))
+            centred, squares = values.split(dim, dim=3)
+            torch.sub(votes, origin, out=centred)
+            torch.mul(centred, centred, out=squares)
+        return cls(values.flatten(0, 1), middle)
 
     def measuring(self, multiply: Multiply) -> Measure:
         """Return what measures the votes by products."""
@@ -238,37 +268,47 @@ class _Table(NamedTuple):
         return product.view(*rows.shape[:-1], -1)
 
     def back(
-        self, pairs: list[tuple[Tensor, Tensor]], poses: Tensor, weight: Tensor
+        self,
+        pairs: list[tuple[Tensor, Tensor]],
+        poses: Tensor,
+        weight: Tensor,
+        buffers: _Buffers,
     ) -> tuple[Tensor, Tensor]:
         """Return the gradients of poses and weight from the table's outer products."""
-        caps_in, caps_out, _, columns = weight.shape
-        rows, dim = poses.shape[-2], self.middle.shape[-1]
+        _, caps_out, _, dim = weight.shape
         left = torch.cat([pair[0] for pair in pairs], dim=1)
         right = torch.cat([pair[1] for pair in pairs], dim=1)
-        of_table = torch.bmm(left.mT, right)
-        of_votes = of_table[..., dim:].mul_(self.values[..., :dim])
-        of_votes = of_votes.mul_(2).add_(of_table[..., :dim])
-        of_votes = of_votes.view(-1, caps_out, caps_in, rows, columns)
-        of_votes = of_votes.permute(2, 0, 3, 1, 4).reshape(
-            caps_in, -1, caps_out * columns
-        )
+        of_table = buffers.take(2, self.values.shape)
+        torch.bmm(left.mT, right, out=of_table)
+        of_first, of_second = of_table.split(dim, dim=2)
+        of_first.addcmul_(of_second, self.values[..., :dim], value=2)
+        of_first = of_first.unflatten(0, (-1, caps_out)).permute(2, 0, 1, 3)
+        of_votes = buffers.take(0, of_first.shape).copy_(of_first).flatten(2)
         matrices = weight.transpose(1, 2).flatten(2)
-        of_children = torch.bmm(of_votes, matrices.mT)
+        of_children = torch.bmm(of_votes, matrices.mT).transpose(0, 1)
         of_matrices = torch.bmm(_by_children(poses).mT, of_votes)
-        of_children = of_children.view(caps_in, -1, *poses.shape[-2:]).transpose(0, 1)
-        of_weight = of_matrices.unflatten(2, (caps_out, columns)).transpose(1, 2)
+        of_weight = of_matrices.unflatten(2, (caps_out, dim)).transpose(1, 2)
         return of_children.reshape(poses.shape), of_weight
 
 
+def _middle(
+    poses: Tensor, matrices: Tensor, offset: Tensor | None, caps_out: int
+) -> Tensor:
+    """Return the mean of all votes for each parent, (..., caps_out, dim)."""
+    sums = poses.detach().flatten(-2) @ matrices.detach().flatten(0, 1)
+    middle = sums.unflatten(-1, (caps_out, -1)) / len(matrices)
+    return middle if offset is None else middle + offset.mean(dim=0)
+
+
 def _by_children(poses: Tensor) -> Tensor:
-    """Return the rows of all windows for each child, (caps_in, ..., dim)."""
-    return poses.flatten(0, -4).transpose(0, 1).flatten(1, 2)
+    """Return the poses of all windows for each child, (caps_in, ..., dim_in)."""
+    return poses.flatten(0, -3).transpose(0, 1).contiguous()
 
 
 def _part_size(poses: Tensor, weight: Tensor) -> int:
     """Return the number of images whose tables fit into the memory meant for them."""
-    one = poses[:1].numel() // poses.shape[-1] * weight.shape[1] * weight.shape[3]
-    n_bytes = 2 * one * poses.element_size()
+    n_votes = poses[:1, ..., 0].numel() * weight.shape[1]
+    n_bytes = 2 * n_votes * weight.shape[3] * poses.element_size()
     limit = _TABLE_BYTES.get(poses.device.type, _TABLE_BYTES_ELSEWHERE)
     return max(1, limit // max(n_bytes, 1))
 

@@ -106,6 +106,8 @@ class Windows(NamedTuple):
             for side, extra in zip((height, width), self.padding, strict=True)
         )
         whole = self._replace(padding=(0, 0))
+        n_children = types * shape[0] * shape[1]
+        numbers = whole.unfold(torch.arange(n_children).view(1, types, *shape))
         absent = None
         if self.padding != (0, 0):
             absent = self.unfold(torch.ones(1, types, height, width)) == 0
@@ -113,7 +115,10 @@ class Windows(NamedTuple):
         def log_softmax(logits: Tensor) -> Tensor:
             # Each child's own highest logit: others may be hundreds above it.
             best = logits.detach().amax(dim=-1)
-            highest = whole._spread(whole._highest(best, types, shape))
+            places = numbers.to(best.device).expand_as(best).flatten(1)
+            highest = best.new_full((len(best), n_children), -torch.inf)
+            highest.scatter_reduce_(1, places, best.flatten(1), "amax")
+            highest = highest.gather(1, places).view_as(best)
             powers = (logits - highest.unsqueeze(-1)).exp().sum(dim=-1)
             totals = whole._spread(whole._add_up(powers, types, shape))
             found = logits - (highest + totals.log()).unsqueeze(-1)
@@ -136,20 +141,3 @@ class Windows(NamedTuple):
         flat = values.flatten(1, 2).mT.unflatten(1, (-1, types))
         flat = flat.transpose(1, 2).flatten(1, 2)
         return fold(flat, shape, self.kernel, stride=self.stride)
-
-    def _highest(self, values: Tensor, types: int, shape: tuple[int, ...]) -> Tensor:
-        """Return the maximum over the windows that see a child."""
-        (n, rows, columns), (height, width) = values.shape[:3], self.kernel
-        maps = values.new_full((n, types, *shape), -torch.inf)
-        parts = values.unflatten(3, (height, width, types))
-        for row in range(height):
-            for column in range(width):
-                seen = maps[
-                    :,
-                    :,
-                    row : row + self.stride[0] * rows : self.stride[0],
-                    column : column + self.stride[1] * columns : self.stride[1],
-                ]
-                part = parts[:, :, :, row, column].movedim(-1, 1)
-                seen.copy_(torch.maximum(seen, part))
-        return maps
