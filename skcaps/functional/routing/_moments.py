@@ -144,8 +144,11 @@ def _gradients(
         of_leaves = torch.autograd.grad(
             *_with_gradients(outputs, leaves, of_outputs), allow_unused=True
         )
-        totals[0][part], of_weight = table.back(pairs, poses[part], weight, buffers)
-        totals[1] += of_weight
+        # Nothing may have asked for what depends on the votes.
+        if pairs:
+            of_poses, of_weight = table.back(pairs, poses[part], weight, buffers)
+            totals[0][part] = of_poses
+            totals[1] += of_weight
         if of_leaves[0] is not None:
             totals[2][part] = of_leaves[0]
         for total, grad in zip(totals[3:], of_leaves[1:], strict=True):
