@@ -40,6 +40,9 @@ class MatrixCapsNetClassifier(BaseCapsuleClassifier):
         primary capsules are normalized by the batch.
     routing_iterations : int
         Iterations of every layer.
+    initialization : {"auto", "calibrated", "paper"}
+        Initial weights: with "paper" a decoder starts anywhere, with "auto" and
+        "calibrated" at the mean image. The rest starts the same.
     loss : {"auto", "margin", "spread", "cross_entropy"}
         Loss on the activations of the class capsules. "auto" is the papers': "spread"
         with "em", "cross_entropy" with "vb"; for several classes in an image "margin".

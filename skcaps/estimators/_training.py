@@ -127,10 +127,10 @@ class CapsuleNet(NeuralNet):
         return self._report(batch, loss, found)
 
     def _progress(self):
-        """Return the share of the training that is done, if it has an end."""
+        """Return the share of the training done with this step, if there is an end."""
         if self.n_steps is None:
             return None
-        # No number, for which a compiler would compile every step anew.
+        # Not a Python number, for which a compiler would compile every step anew.
         return torch.tensor(self.optimizer_.n_steps / self.n_steps, device=self.device)
 
     def validation_step(self, batch, **fit_params):

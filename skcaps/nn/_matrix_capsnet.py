@@ -208,19 +208,20 @@ class MatrixCapsuleNetwork(CapsuleNetwork):
         super().__init__(stem, primary, (), decoder)
         self.layers = nn.ModuleList(layers)
 
+    def separate(self, capsules: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return poses and activations; the primary capsules have logits beside them."""
+        poses, logits = capsules.split((capsules.shape[2] - 1, 1), dim=2)
+        return poses, torch.sigmoid(logits.squeeze(2))
+
     def route(self, poses: Tensor) -> Routed:
         """Return the class capsules from primary capsules, their logits beside them."""
-        poses, logits = poses.split((poses.shape[2] - 1, 1), dim=2)
-        activations: Tensor | None = torch.sigmoid(logits.squeeze(2))
-        for layer in self.layers:
-            routed: Routed = layer(poses, activations)
-            poses, activations = routed.poses, routed.activations
-        if poses.ndim == 3:
+        routed = super().route(poses)
+        if routed.poses.ndim == 3:
             return routed
         # A convolution of which the kernel is the map.
-        assert activations is not None
-        found = poses.flatten(2), routed.coupling[:, 0, 0], activations.flatten(1)
-        return Routed(*found)
+        found, coupling, active = routed
+        assert active is not None
+        return Routed(found.flatten(2), coupling[:, 0, 0], active.flatten(1))
 
 
 def matrix_capsnet(
@@ -349,8 +350,12 @@ def matrix_capsnet(
 
 
 def _std(dim: int) -> float:
-    """Votes are then about as long as poses."""
-    return math.sqrt(_ROWS / dim)
+    """Votes are then a fifth as long as poses.
+
+    Activations see differences in the logarithm of the variance: with votes as long as
+    poses all parents start alike, and hardly learn.
+    """
+    return 0.2 * math.sqrt(_ROWS / dim)
 
 
 def _conv(

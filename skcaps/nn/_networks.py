@@ -98,10 +98,13 @@ class CapsuleNetwork(nn.Module):
         most = getattr(self.stem, "images_at_a_time", None)
         return (images,) if whole or most is None else images.split(most)
 
+    def separate(self, capsules: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return poses and activations of primary capsules; here lengths are those."""
+        return capsules, None
+
     def route(self, poses: Tensor) -> Routed:
         """Return the class capsules from primary capsules."""
-        # Of the primary capsules the lengths say how present they are.
-        activations = None
+        poses, activations = self.separate(poses)
         for layer in self.layers:
             routed: Routed = layer(poses, activations)
             poses, activations = routed.poses, routed.activations

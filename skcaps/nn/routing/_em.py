@@ -92,10 +92,10 @@ class EMRouting(ActivationRouting):
     ) -> Routed:
         """Route with the parents at all windows in competition for each child."""
         rows, columns = windows.grid(*poses.shape[3:])
-        _, out_caps, _, dim = weight.shape
-        # In proportion to parents, and the inverse of children, of the whole map.
-        share = poses[0].numel() // dim * weight.shape[3]
-        temperature = _SHARPNESS * out_caps * rows * columns / share
+        _, out_caps, dim_in, dim_out = weight.shape
+        # Of the whole map: all numbers of the children's votes for one parent.
+        n_numbers = poses[0].numel() // dim_in * dim_out
+        temperature = _SHARPNESS * out_caps * rows * columns / n_numbers
         last = temperature * (1 - 0.95**self.iterations)
         return em_convolution(
             poses,
