@@ -4,5 +4,4 @@ from skcaps.estimators._capsnet import CapsNetClassifier
 from skcaps.estimators._efficient_capsnet import EfficientCapsNetClassifier
 from skcaps.estimators._matrix_capsnet import MatrixCapsNetClassifier
 
-__all__ = ["CapsNetClassifier", "EfficientCapsNetClassifier",
-    "MatrixCapsNetClassifier"]
+__all__ = ["CapsNetClassifier", "EfficientCapsNetClassifier", "MatrixCapsNetClassifier"]

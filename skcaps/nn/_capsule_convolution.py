@@ -227,7 +227,7 @@ class ClassCapsules2d(nn.Module):
             in_dim,
             out_caps,
             out_dim,
-            **options,  # type: ignore[arg-type]
+            **options,
         )
         self.coordinate_scale, self.pose_rows = coordinate_scale, pose_rows
         shape = (in_types, out_caps, in_dim // pose_rows, out_dim // pose_rows)

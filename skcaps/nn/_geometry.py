@@ -39,9 +39,9 @@ _EFFICIENT_PUBLISHED = {
 }
 # The matrix capsule network for smallNORB, cropped to 32x32, and for MNIST, with two
 # capsule convolutions and with none; without, the last layer makes the capsules.
-_MATRIX_PUBLISHED = {
-    1: dict.fromkeys((32,), ((5, 2), (3, 2))),
-    3: dict.fromkeys((28, 32), ((5, 2), (3, 2), (3, 1))),
+_MATRIX_PUBLISHED: dict[int, dict[int, tuple[tuple[int, int], ...]]] = {
+    0: {32: ((5, 2), (3, 2))},
+    2: dict.fromkeys((28, 32), ((5, 2), (3, 2), (3, 1))),
 }
 _MATRIX_LARGEST_GRID = 6
 _CAPSNET_LARGEST_GRID = 12
@@ -231,7 +231,7 @@ def matrix_capsnet_geometry(
     (6, 6)
     """
     _check_convolutions(n_convolutions)
-    sizes = _MATRIX_PUBLISHED.get(n_convolutions + 1, {})
+    sizes = _MATRIX_PUBLISHED.get(n_convolutions, {})
     found = _both_axes(
         height, width, lambda side: _matrix_axis(side, n_convolutions), sizes
     )

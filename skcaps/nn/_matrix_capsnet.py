@@ -150,7 +150,7 @@ class MatrixPrimaryCapsules(nn.Module):
         self.score_norm = None if norm is None else BatchNorm(types)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return poses and logits of shape ``(batch, types, dim + 1, rows, columns)``."""
+        """Return ``(batch, types, dim + 1, rows, columns)``: poses and logits."""
         maps = self.conv(features).unflatten(1, (self.types, self.dim + 1))
         if self.pose_norm is None or self.score_norm is None:
             capsules: Tensor = maps
@@ -209,7 +209,7 @@ class MatrixCapsuleNetwork(CapsuleNetwork):
         self.layers = nn.ModuleList(layers)
 
     def separate(self, capsules: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return poses and activations; the primary capsules have logits beside them."""
+        """Return poses and activations, whose logits are beside the poses."""
         poses, logits = capsules.split((capsules.shape[2] - 1, 1), dim=2)
         return poses, torch.sigmoid(logits.squeeze(2))
 
@@ -305,48 +305,66 @@ def matrix_capsnet(
         routing_iterations=routing_iterations,
     )
     norm = "batch" if routing == "vb" else None
-    sides = image_shape[1:]
+    n_convolutions = len(hidden_capsules)
     if isinstance(stem, nn.Module):
         custom = CustomStem(stem, image_shape)
-        conv_channels, *sides = custom.out_shape
+        conv_channels, height, width = custom.out_shape
         trunk: nn.Module = custom
-        geometry = matrix_primary_geometry(*sides, n_convolutions=len(hidden_capsules))
+        at_primary, *geometry = matrix_primary_geometry(
+            height, width, n_convolutions=n_convolutions
+        )
     else:
         check_stem(stem)
-        first, *geometry = matrix_capsnet_geometry(
-            *sides, n_convolutions=len(hidden_capsules)
+        first, at_primary, *geometry = matrix_capsnet_geometry(
+            *image_shape[1:], n_convolutions=n_convolutions
         )
         trunk = MatrixCapsNetStem(image_shape[0], conv_channels, first, norm=norm)
     primary = MatrixPrimaryCapsules(
-        conv_channels, primary_capsules, primary_dim, geometry[0], norm=norm
+        conv_channels, primary_capsules, primary_dim, at_primary, norm=norm
     )
-    options = {"routing": routing, "iterations": routing_iterations}
     chain = ((primary_capsules, primary_dim), *hidden_capsules)
     layers: list[CapsuleConv2d | ClassCapsules2d] = [
-        CapsuleConv2d(
-            *below,
-            *above,
-            layer.kernel,
-            stride=layer.stride,
-            pose_rows=_ROWS,
-            weight_std=_std(below[1]),
-            **options,
-        )
-        for (below, above), layer in zip(pairwise(chain), geometry[1:], strict=True)
+        _convolution(below, above, layer, routing, routing_iterations)
+        for (below, above), layer in zip(pairwise(chain), geometry, strict=True)
     ]
-    classes = (*chain[-1], n_classes, pose_dim)
-    std = _std(chain[-1][1])
+    classes = (n_classes, pose_dim)
     if hidden_capsules:
         layers.append(
-            ClassCapsules2d(*classes, pose_rows=_ROWS, weight_std=std, **options)
+            ClassCapsules2d(
+                *chain[-1],
+                *classes,
+                pose_rows=_ROWS,
+                routing=routing,
+                weight_std=_std(chain[-1][1]),
+                iterations=routing_iterations,
+            )
         )
     else:
-        whole = geometry[-1].output
+        whole = ConvGeometry(at_primary.output, (1, 1), (1, 1))
         layers.append(
-            CapsuleConv2d(*classes, whole, pose_rows=_ROWS, weight_std=std, **options)
+            _convolution(chain[-1], classes, whole, routing, routing_iterations)
         )
     head = build_decoder(decoder, n_classes * pose_dim, image_shape, "normal")
     return MatrixCapsuleNetwork(trunk, primary, layers, head)
+
+
+def _convolution(
+    below: tuple[int, int],
+    above: tuple[int, int],
+    geometry: ConvGeometry,
+    routing: str,
+    iterations: int,
+) -> CapsuleConv2d:
+    return CapsuleConv2d(
+        *below,
+        *above,
+        geometry.kernel,
+        stride=geometry.stride,
+        pose_rows=_ROWS,
+        routing=routing,
+        weight_std=_std(below[1]),
+        iterations=iterations,
+    )
 
 
 def _std(dim: int) -> float:

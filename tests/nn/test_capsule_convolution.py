@@ -61,7 +61,7 @@ def test_matrices_are_multiplied_from_the_right(routing):
     torch.manual_seed(0)
     layer = _trained(CapsuleConv2d(2, 6, 3, 4, SIDES, pose_rows=2, routing=routing))
     poses, activations = _children(dim=6)
-    flat, present = _in_line(poses, activations)
+    flat, _ = _in_line(poses, activations)
     seen = matrix_votes(flat, layer.weight)
     # Vectors that are their own votes, of one child for one parent each.
     whole = CapsuleConv2d(2, 6, 3, 4, SIDES, routing=routing).double()
@@ -202,10 +202,19 @@ def test_coordinates_of_the_votes():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: CapsuleConv2d(2, 6, 3, 4, 2, pose_rows=4), r"choose multiples of 4\.$"),
-        (lambda: CapsuleConv2d(2, 4, 3, 4, 2, routing="fuzzy"), r"^routing must be one"),
+        (
+            lambda: CapsuleConv2d(2, 6, 3, 4, 2, pose_rows=4),
+            r"choose multiples of 4\.$",
+        ),
+        (
+            lambda: CapsuleConv2d(2, 4, 3, 4, 2, routing="fuzzy"),
+            r"^routing must be one",
+        ),
         (lambda: CapsuleConv2d(0, 4, 3, 4, 2), r"^in_types must be a positive integer"),
-        (lambda: ClassCapsules2d(2, 4, 3, 4, routing="dynamic"), r"^routing must be one"),
+        (
+            lambda: ClassCapsules2d(2, 4, 3, 4, routing="dynamic"),
+            r"^routing must be one",
+        ),
         (lambda: ClassCapsules2d(2, 4, 3, 4, pose_rows=1), r"at least 2, got 1\.$"),
     ],
 )

@@ -46,7 +46,9 @@ def test_maps_of_the_paper():
 
 
 @pytest.mark.parametrize("n_convolutions", [0, 1, 2, 3])
-@pytest.mark.parametrize("sides", [(1, 1), (1, 2), (3, 8), (28, 60), (1, 200), (97, 256)])
+@pytest.mark.parametrize(
+    "sides", [(1, 1), (1, 2), (3, 8), (28, 60), (1, 200), (97, 256)]
+)
 def test_every_size_is_read_to_its_last_pixel(sides, n_convolutions):
     layers = matrix_capsnet_geometry(*sides, n_convolutions=n_convolutions)
     assert len(layers) == n_convolutions + 2
@@ -60,7 +62,9 @@ def test_every_size_is_read_to_its_last_pixel(sides, n_convolutions):
 
 
 def test_negative_number_of_convolutions():
-    with pytest.raises(ValueError, match=r"^n_convolutions must not be negative, got -1"):
+    with pytest.raises(
+        ValueError, match=r"^n_convolutions must not be negative, got -1"
+    ):
         matrix_capsnet_geometry(8, 8, n_convolutions=-1)
 
 

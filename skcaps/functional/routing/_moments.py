@@ -33,7 +33,7 @@ from skcaps.functional.routing._mixture import Measure, Measured, Steps
 
 # Of tables held at a time: what a processor's last cache holds, elsewhere what memory
 # spares easily. Smaller parts lose more to the many small steps between the products.
-_TABLE_BYTES = {"cpu": 24 << 20}
+_TABLE_BYTES = {"cpu": 12 << 20}
 _TABLE_BYTES_ELSEWHERE = 512 << 20
 
 # Multiplies rows (parents, 1, n) with a table, or with its transpose.
@@ -113,10 +113,8 @@ class RouteByMoments(torch.autograd.Function):
         inputs, kept = ctx.saved_tensors[:n_inputs], ctx.saved_tensors[n_inputs:]
         with torch.autocast(inputs[0].device.type, enabled=False):
             if torch.is_grad_enabled():
-                found = _differentiable_gradients(ctx, inputs, grads)
-            else:
-                found = _gradients(ctx, inputs, kept, grads)
-        return None, None, *found
+                return None, None, *_differentiable_gradients(ctx, inputs, grads)
+            return None, None, *_gradients(ctx, inputs, kept, grads)
 
 
 def _gradients(
@@ -299,7 +297,7 @@ def _middle(
 ) -> Tensor:
     """Return the mean of all votes for each parent, (..., caps_out, dim)."""
     sums = poses.detach().flatten(-2) @ matrices.detach().flatten(0, 1)
-    middle = sums.unflatten(-1, (caps_out, -1)) / len(matrices)
+    middle: Tensor = sums.unflatten(-1, (caps_out, -1)) / len(matrices)
     return middle if offset is None else middle + offset.mean(dim=0)
 
 

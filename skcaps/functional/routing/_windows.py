@@ -140,4 +140,5 @@ class Windows(NamedTuple):
         """Sum over the windows that see a child, (batch, types, height, width)."""
         flat = values.flatten(1, 2).mT.unflatten(1, (-1, types))
         flat = flat.transpose(1, 2).flatten(1, 2)
-        return fold(flat, shape, self.kernel, stride=self.stride)
+        summed: Tensor = fold(flat, shape, self.kernel, stride=self.stride)
+        return summed

@@ -213,7 +213,10 @@ def test_gradcheck(name):
     ("changes", "message"),
     [
         ({"weight": torch.ones(8, 3, 2)}, r"^weight must have shape \(caps_in, types"),
-        ({"poses": torch.ones(2, 3, 4, 4, 5)}, r"^poses must have shape \(batch, 2, ro"),
+        (
+            {"poses": torch.ones(2, 3, 4, 4, 5)},
+            r"^poses must have shape \(batch, 2, ro",
+        ),
         ({"poses": torch.ones(2, 2, 3, 4, 5)}, r"rows \* 2, height, width\), got \(2"),
         ({"activations": torch.ones(2, 2, 4)}, r"^activations must have shape"),
         ({"beta_u": torch.ones(1)}, r"^beta_u must have shape \(3,\)"),
@@ -294,7 +297,9 @@ def test_reference_of_ibm(references, case, iterations):
         inverse_temperature=values["final_lambda"].item(),
         variance_floor=0.0,
     )
-    found = routed.poses.movedim(2, -1).reshape(values[f"t{iterations}/paper_poses"].shape)
+    found = routed.poses.movedim(2, -1).reshape(
+        values[f"t{iterations}/paper_poses"].shape
+    )
     _references.compare(
         values, f"t{iterations}/paper_", poses=found, activations=routed.activations
     )
