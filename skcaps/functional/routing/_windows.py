@@ -43,7 +43,17 @@ class Windows(NamedTuple):
     padding: tuple[int, int] = (0, 0)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
-        """Return the rows and columns of windows on a map.
+        """Return how many windows a map has.
+
+        Parameters
+        ----------
+        height, width : int
+            Of the map.
+
+        Returns
+        -------
+        rows, columns : int
+            Of windows.
 
         Raises
         ------
@@ -68,6 +78,7 @@ class Windows(NamedTuple):
         ----------
         maps : Tensor of shape (batch, types, height, width) or \
                 (batch, types, dim, height, width)
+            What each capsule has.
 
         Returns
         -------
@@ -134,7 +145,8 @@ class Windows(NamedTuple):
         rows, columns = self.grid(*maps.shape[-2:])
         found = unfold(maps, self.kernel, stride=self.stride)
         found = found.unflatten(1, (maps.shape[1], -1)).transpose(1, 2).flatten(1, 2)
-        return found.mT.unflatten(1, (rows, columns))
+        spread: Tensor = found.mT.unflatten(1, (rows, columns))
+        return spread
 
     def _add_up(self, values: Tensor, types: int, shape: tuple[int, ...]) -> Tensor:
         """Sum over the windows that see a child, (batch, types, height, width)."""
