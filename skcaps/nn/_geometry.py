@@ -267,7 +267,7 @@ def matrix_primary_geometry(
     --------
     >>> from skcaps.nn import matrix_primary_geometry
     >>> [layer.output for layer in matrix_primary_geometry(7, 7)]
-    [(7, 7), (4, 4), (3, 3)]
+    [(7, 7), (5, 5), (3, 3)]
     """
     _check_convolutions(n_convolutions)
     if not n_convolutions:
