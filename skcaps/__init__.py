@@ -4,13 +4,18 @@ import importlib
 import typing
 
 from skcaps._versions import show_versions
-from skcaps.estimators import CapsNetClassifier, EfficientCapsNetClassifier
+from skcaps.estimators import (
+    CapsNetClassifier,
+    EfficientCapsNetClassifier,
+    MatrixCapsNetClassifier,
+)
 from skcaps.persistence import load, save
 
 __version__ = "0.1.0"
 __all__ = [
     "CapsNetClassifier",
     "EfficientCapsNetClassifier",
+    "MatrixCapsNetClassifier",
     "__version__",
     "load",
     "save",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 
 @pytest.fixture
@@ -23,6 +24,24 @@ def data_home():
     if not Path(home).is_dir():
         pytest.skip(f"SKCAPS_DATA is {home}, which is no folder")
     return Path(home)
+
+
+@pytest.fixture
+def references(data_home):
+    """Open a file of values computed with the authors' code, as tensors."""
+    folder = data_home.parent / "references"
+    if not folder.is_dir():
+        pytest.skip(f"there is no folder {folder}")
+
+    def load(name, case):
+        with np.load(folder / f"{name}.npz") as file:
+            return {
+                key.removeprefix(f"{case}/"): torch.as_tensor(file[key])
+                for key in file.files
+                if key.startswith(f"{case}/")
+            }
+
+    return load
 
 
 def flip(data, rng):

@@ -34,6 +34,7 @@ from skcaps.estimators._machine import (
 from skcaps.estimators._objective import (
     Objective,
     Settings,
+    find_loss,
     find_reconstruction_weight,
 )
 from skcaps.estimators._range import input_range, warn_of_drift, warn_of_outliers
@@ -108,7 +109,8 @@ def _start_with(estimator, X, y, sample_weight, sources, classes=None) -> ImageD
     machine = Machine.find(params)
     rows, y, layout = _inputs.check_fit_input(estimator, X, y)
     y, labels = find_labels(y, classes)
-    check_presence(estimator.loss, estimator.routing, labels)
+    loss = find_loss(estimator.loss, estimator.routing, labels)
+    check_presence(loss, estimator.routing, labels)
     weights = find_weights(sample_weight, estimator.class_weight, rows, y)
     bounds = input_range(rows, weights)
     warn_of_outliers(rows, bounds, weights)
@@ -146,7 +148,7 @@ def _start_with(estimator, X, y, sample_weight, sources, classes=None) -> ImageD
         bounds,
         labels,
         machine,
-        estimator.loss,
+        loss,
         seed,
         n_trainings=1,
     )
@@ -162,14 +164,15 @@ def _continue_with(estimator, X, y, sample_weight, sources) -> ImageDataset:
     rows, y = _inputs.check_more_input(estimator, X, y, fitted.layout)
     warn_of_drift(rows, fitted.input_range)
     y = fitted.labels.check(y)
-    check_presence(estimator.loss, estimator.routing, fitted.labels)
+    loss = find_loss(estimator.loss, estimator.routing, fitted.labels)
+    check_presence(loss, estimator.routing, fitted.labels)
     weights = find_weights(sample_weight, estimator.class_weight, rows, y)
     encoded = fitted.labels.encode(y)
     machine = fitted.machine.follow(estimator.get_params(deep=False))
     estimator._fitted = replace(
         fitted,
         machine=machine,
-        loss=estimator.loss,
+        loss=loss,
         n_trainings=fitted.n_trainings + 1,
     )
     return ImageDataset(
@@ -268,7 +271,7 @@ def _net(estimator, dataset, valid, tasks, kept=None):
     machine.place(fitted.network)
     settings = Settings(
         fitted.labels,
-        estimator.loss,
+        fitted.loss,
         reconstruction_weight=find_reconstruction_weight(
             estimator.reconstruction_weight, fitted.layout.shape
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,25 @@ def find_reconstruction_weight(chosen: str | float, image_shape) -> float:
     if isinstance(chosen, str):
         return _WEIGHT_OF_MEAN / math.prod(image_shape)
     return chosen
+
+
+def find_loss(chosen: str, routing: str, labels: Labels) -> str:
+    """Return the loss of the routing's paper, unless one is chosen."""
+    if chosen != "auto":
+        return chosen
+    if isinstance(labels, MultiLabel):
+        return "margin"
+    return {"em": "spread", "vb": "cross_entropy"}[routing]
+
+
+def _raised_margin(progress: Tensor) -> dict[str, Tensor]:
+    """Raise the margin from 0.2 to 0.9, so that no capsule dies at the start."""
+    return {"margin": 0.2 + 0.7 * progress}
+
+
+# Of a loss that changes while a network is trained: from the share of the training that
+# is done, 0 to 1, to what the loss takes.
+SCHEDULES: dict[str, Callable[[Tensor], dict[str, Tensor]]] = {"spread": _raised_margin}
 
 
 class Batch(NamedTuple):
@@ -76,8 +96,14 @@ class Objective(nn.Module):
         super().__init__()
         self.settings = settings
 
-    def forward(self, network: CapsuleNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the loss and the activations (batch, n_classes)."""
+    def forward(
+        self, network: CapsuleNetwork, batch: Batch, progress: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss and the activations (batch, n_classes).
+
+        Without `progress`, the share of the training that is done, a loss that changes
+        is that of the end.
+        """
         labels, loss_name, reconstruction_weight, weight_scale, in_bfloat16 = (
             self.settings
         )
@@ -88,7 +114,10 @@ class Objective(nn.Module):
             loss_weight = None
         with torch.autocast(images.device.type, torch.bfloat16, in_bfloat16):
             poses, _, found = network(images, sample_weight)
-            loss = LOSSES[loss_name](found, targets, loss_weight)
+            options = {}
+            if progress is not None and loss_name in SCHEDULES:
+                options = SCHEDULES[loss_name](progress)
+            loss = LOSSES[loss_name](found, targets, loss_weight, **options)
             if network.decoder is not None and reconstruction_weight:
                 decoded, wanted = _decode(labels, network, poses, batch)
                 error = reconstruction_loss(

@@ -37,6 +37,8 @@ class CapsuleNet(NeuralNet):
         Changes the images of a training batch.
     stream : dict or None
         The estimator's parameters, for a training that later calls go on with.
+    n_steps : int or None
+        All steps of the training, where it is known how many there will be.
     **kwargs
         As for skorch's `NeuralNet`.
 
@@ -46,9 +48,19 @@ class CapsuleNet(NeuralNet):
         A callback sets it to end the training.
     """
 
-    def __init__(self, module, criterion, *, augmentation=None, stream=None, **kwargs):
+    def __init__(
+        self,
+        module,
+        criterion,
+        *,
+        augmentation=None,
+        stream=None,
+        n_steps=None,
+        **kwargs,
+    ):
         self.augmentation = augmentation
         self.stream = stream
+        self.n_steps = n_steps
         self.stop_training = False
         super().__init__(module, criterion, **kwargs)
 
@@ -110,9 +122,16 @@ class CapsuleNet(NeuralNet):
     def train_step_single(self, batch, **fit_params):
         """Compute loss and gradients of one batch."""
         self._set_training(True)
-        loss, found = self.criterion_(self.module_, batch)
+        loss, found = self.criterion_(self.module_, batch, self._progress())
         loss.backward()
         return self._report(batch, loss, found)
+
+    def _progress(self):
+        """Return the share of the training done with this step, if there is an end."""
+        if self.n_steps is None:
+            return None
+        # Not a Python number, for which a compiler would compile every step anew.
+        return torch.tensor(self.optimizer_.n_steps / self.n_steps, device=self.device)
 
     def validation_step(self, batch, **fit_params):
         """Compute the loss of one held-out batch."""
@@ -374,8 +393,8 @@ def build_net(
         # callbacks change them or interrupt.
         callbacks += _stopping(params, valid)
     callbacks += check_callbacks(params["callbacks"], has_valid=valid is not None)
+    n_batches = math.ceil(n_images / batch_size)
     if tasks is not None:
-        n_batches = math.ceil(n_images / batch_size)
         callbacks += [("decay", _decay(params, n_batches)), EpochReport(tasks)]
     callbacks += [FiniteWeights(advice), *([] if kept is None else [kept])]
     net = CapsuleNet(
@@ -388,6 +407,7 @@ def build_net(
         max_epochs=params["max_epochs"],
         batch_size=batch_size,
         stream=params if tasks is None else None,
+        n_steps=None if tasks is None else n_batches * params["max_epochs"],
         train_split=None if valid is None else predefined_split(valid),
         callbacks=callbacks,
         augmentation=_augmentation(params),

@@ -25,7 +25,9 @@ from skcaps.functional._squash import SQUASHES, squash, squash_exp
 from skcaps.functional._votes import matrix_votes, votes
 from skcaps.functional.routing import (
     Routed,
+    Windows,
     dynamic_routing,
+    em_convolution,
     em_from_votes,
     em_routing,
     inverted_attention_from_votes,
@@ -35,6 +37,7 @@ from skcaps.functional.routing import (
     self_from_votes,
     self_routing,
     uniform_routing,
+    variational_bayes_convolution,
     variational_bayes_from_votes,
     variational_bayes_routing,
 )
@@ -46,10 +49,12 @@ __all__ = [
     "SQUASHES",
     "MaskedLabels",
     "Routed",
+    "Windows",
     "crop_jitter",
     "cross_entropy_loss",
     "dynamic_routing",
     "efficient_augmentation",
+    "em_convolution",
     "em_from_votes",
     "em_routing",
     "inverted_attention_from_votes",
@@ -72,6 +77,7 @@ __all__ = [
     "squash",
     "squash_exp",
     "uniform_routing",
+    "variational_bayes_convolution",
     "variational_bayes_from_votes",
     "variational_bayes_routing",
     "votes",

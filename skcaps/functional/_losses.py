@@ -89,7 +89,7 @@ def spread_loss(
     targets: Tensor,
     sample_weight: Tensor | None = None,
     *,
-    margin: float = 0.9,
+    margin: float | Tensor = 0.9,
 ) -> Tensor:
     r"""Spread loss: every true capsule longer than every other by a margin.
 
@@ -108,8 +108,9 @@ def spread_loss(
         1 where the class is present, else 0. Several may be.
     sample_weight : Tensor of shape (batch,), optional
         Weight of each sample; not renormalized.
-    margin : float, default=0.9
-        The wanted gap. The paper raises it from 0.2 to 0.9 during training.
+    margin : float or Tensor of shape (), default=0.9
+        The wanted gap. The paper raises it from 0.2 to 0.9 during training, and so do
+        the classifiers.
 
     Returns
     -------

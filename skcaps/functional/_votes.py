@@ -94,3 +94,16 @@ def matrix_votes(poses: Tensor, weight: Tensor) -> Tensor:
     check_matrix_poses(poses, weight)
     matrices = poses.unflatten(2, (-1, weight.shape[2]))
     return torch.einsum("bird,ijdc->bijrc", matrices, weight).flatten(3)
+
+
+def as_vectors(weight: Tensor, rows: int) -> Tensor:
+    """Return the weight with which `votes` of flat matrices are their `matrix_votes`.
+
+    Each row of a matrix is multiplied by the same weight, (caps_in, caps_out, dim,
+    columns), of which there is a block for every row on the diagonal.
+    """
+    if rows == 1:
+        return weight
+    eye = torch.eye(rows, dtype=weight.dtype, device=weight.device)
+    blocks = torch.einsum("rs,ijdc->ijrdsc", eye, weight)
+    return blocks.flatten(4, 5).flatten(2, 3)

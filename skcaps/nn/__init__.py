@@ -1,12 +1,15 @@
 """Modules: parameters, and one call down to `skcaps.functional`."""
 
 from skcaps.nn._calibration import calibrate
+from skcaps.nn._capsule_convolution import CapsuleConv2d, ClassCapsules2d
 from skcaps.nn._capsules import CapsuleLayer
 from skcaps.nn._decoders import DECODERS, ConvDecoder, DenseDecoder, decoded_shape
 from skcaps.nn._geometry import (
     ConvGeometry,
     capsnet_geometry,
     efficient_capsnet_geometry,
+    matrix_capsnet_geometry,
+    matrix_primary_geometry,
     primary_geometry,
 )
 from skcaps.nn._initialization import (
@@ -14,6 +17,12 @@ from skcaps.nn._initialization import (
     glorot_uniform_,
     he_normal_,
     truncated_normal_,
+)
+from skcaps.nn._matrix_capsnet import (
+    MatrixCapsNetStem,
+    MatrixCapsuleNetwork,
+    MatrixPrimaryCapsules,
+    matrix_capsnet,
 )
 from skcaps.nn._networks import CapsuleNetwork, capsnet, efficient_capsnet
 from skcaps.nn._norm import BatchNorm, InstanceNorm
@@ -26,6 +35,7 @@ from skcaps.nn._stems import (
     EfficientCapsNetStem,
 )
 from skcaps.nn.routing import (
+    MIXTURES,
     ROUTINGS,
     ActivationRouting,
     DynamicRouting,
@@ -42,13 +52,16 @@ from skcaps.nn.routing import (
 
 __all__ = [
     "DECODERS",
+    "MIXTURES",
     "NORMS",
     "ROUTINGS",
     "ActivationRouting",
     "BatchNorm",
     "CapsNetStem",
+    "CapsuleConv2d",
     "CapsuleLayer",
     "CapsuleNetwork",
+    "ClassCapsules2d",
     "ConvDecoder",
     "ConvGeometry",
     "CustomStem",
@@ -61,6 +74,9 @@ __all__ = [
     "InvertedAttentionRouting",
     "LeakyDynamicRouting",
     "LearnedRouting",
+    "MatrixCapsNetStem",
+    "MatrixCapsuleNetwork",
+    "MatrixPrimaryCapsules",
     "PrimaryCapsules",
     "Routing",
     "SelfAttentionRouting",
@@ -77,6 +93,9 @@ __all__ = [
     "glorot_uniform_",
     "he_normal_",
     "is_published_efficient",
+    "matrix_capsnet",
+    "matrix_capsnet_geometry",
+    "matrix_primary_geometry",
     "primary_geometry",
     "truncated_normal_",
 ]

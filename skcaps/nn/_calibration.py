@@ -72,6 +72,8 @@ def calibrate(
 
     Notes
     -----
+    Of a matrix capsule network only the decoder is changed.
+
     What has no scale stays as it is: a channel that is constant over all images, and a
     layer whose capsules all have length 0.
 
@@ -101,8 +103,7 @@ def calibrate(
         _calibrate(network.stem, images, weight)
         features = network.stem(images, sample_weight)
         _calibrate(network.primary, features, weight)
-        poses = network.primary(features)
-        activations = None
+        poses, activations = network.separate(network.primary(features))
         for layer in network.layers:
             _calibrate(layer, poses, weight)
             _, _, activations = routed = layer(poses, activations)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import combinations, count, product
+from itertools import chain, combinations, count, product
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -37,6 +37,13 @@ _EFFICIENT_PUBLISHED = {
     40: ((5, 1), (3, 1), (3, 2), (3, 2), (7, 1)),
     48: ((7, 2), (3, 1), (3, 1), (3, 2), (8, 1)),
 }
+# The matrix capsule network for smallNORB, cropped to 32x32, and for MNIST, with two
+# capsule convolutions and with none; without, the last layer makes the capsules.
+_MATRIX_PUBLISHED: dict[int, dict[int, tuple[tuple[int, int], ...]]] = {
+    0: {32: ((5, 2), (3, 2))},
+    2: dict.fromkeys((28, 32), ((5, 2), (3, 2), (3, 1))),
+}
+_MATRIX_LARGEST_GRID = 6
 _CAPSNET_LARGEST_GRID = 12
 _EFFICIENT_LARGEST_MAP = 9
 # The search for strides takes time in proportion to a side, here half a second.
@@ -178,6 +185,105 @@ def efficient_capsnet_geometry(
     )
 
 
+def matrix_capsnet_geometry(
+    height: int, width: int, *, n_convolutions: int = 2
+) -> tuple[ConvGeometry, ...]:
+    """Return the layers of a matrix capsule network for an image size.
+
+    Images of 28x28 and 32x32 pixels get the paper's network: a 5x5 kernel with stride
+    2, primary capsules of one pixel each, and capsule convolutions of 3x3 with stride 2
+    and then 1. At 28x28 it does not read the last row and column. At every other size
+    every pixel reaches a capsule.
+
+    A kernel covers at most half of the map it reads (rounded up). Strides are 1 at
+    first; the first capsule convolution and then the first layer stride until the last
+    map is at most 6x6, so large images cost about what small ones do. Last, kernels
+    grow or shrink by what the strides would leave unread.
+
+    Parameters
+    ----------
+    height, width : int
+        Size of the image in pixels, at least 1.
+    n_convolutions : int, default=2
+        Number of capsule convolutions. Without any, the primary capsules have kernels
+        of 3x3.
+
+    Returns
+    -------
+    layers : tuple of ConvGeometry
+        The first convolution, the one that makes the primary capsules, and those of
+        the capsules.
+
+    Raises
+    ------
+    ValueError
+        If a size is below 1, or `n_convolutions` below 0.
+
+    References
+    ----------
+    Hinton, Sabour, Frosst (2018), "Matrix capsules with EM routing", section 4; for the
+    network without capsule convolutions the code of Ribeiro, Leontidis, Kollias (2020).
+
+    Examples
+    --------
+    >>> from skcaps.nn import matrix_capsnet_geometry
+    >>> [layer.output for layer in matrix_capsnet_geometry(28, 28)]
+    [(12, 12), (12, 12), (5, 5), (3, 3)]
+    >>> matrix_capsnet_geometry(224, 224)[-1].output
+    (6, 6)
+    """
+    _check_convolutions(n_convolutions)
+    sizes = _MATRIX_PUBLISHED.get(n_convolutions, {})
+    found = _both_axes(
+        height, width, lambda side: _matrix_axis(side, n_convolutions), sizes
+    )
+    if not n_convolutions:
+        return found
+    first, *others = found
+    return first, ConvGeometry((1, 1), (1, 1), first.output), *others
+
+
+def matrix_primary_geometry(
+    height: int, width: int, *, n_convolutions: int = 2
+) -> tuple[ConvGeometry, ...]:
+    """Return the layers of a matrix capsule network after any feature map.
+
+    Parameters
+    ----------
+    height, width : int
+        Size of the feature map, at least 1.
+    n_convolutions : int, default=2
+        Number of capsule convolutions.
+
+    Returns
+    -------
+    layers : tuple of ConvGeometry
+        The convolution that makes the primary capsules, and those of the capsules.
+
+    Raises
+    ------
+    ValueError
+        If a size is below 1, or `n_convolutions` below 0.
+
+    Examples
+    --------
+    >>> from skcaps.nn import matrix_primary_geometry
+    >>> [layer.output for layer in matrix_primary_geometry(7, 7)]
+    [(7, 7), (5, 5), (3, 3)]
+    """
+    _check_convolutions(n_convolutions)
+    if not n_convolutions:
+        return _both_axes(height, width, lambda side: _matrix_rest(side, 1))
+    layers = _both_axes(height, width, lambda side: _matrix_rest(side, n_convolutions))
+    whole = (height, width)
+    return ConvGeometry((1, 1), (1, 1), whole), *layers
+
+
+def _check_convolutions(n_convolutions: int) -> None:
+    if n_convolutions < 0:
+        raise ValueError(f"n_convolutions must not be negative, got {n_convolutions}.")
+
+
 def _both_axes(
     height: int,
     width: int,
@@ -219,6 +325,20 @@ def _efficient_axis(side: int, n_convolutions: int) -> tuple[_Step, ...]:
     ladder = _stride_ladder(n_convolutions)
     steps = _plan(side, kernels, ladder, 3, _EFFICIENT_LARGEST_MAP)
     return (*steps, _Step(steps[-1].output, 1, 1))
+
+
+def _matrix_axis(side: int, n_convolutions: int) -> tuple[_Step, ...]:
+    # Primary capsules of one pixel change nothing, so they are left out.
+    kernels = (5, *(3,) * max(n_convolutions, 1))
+    others = (1,) * (len(kernels) - 2)
+    ladder = chain(((1, 1, *others),), ((first, 2, *others) for first in count(1)))
+    return _plan(side, kernels, ladder, 2, _MATRIX_LARGEST_GRID)
+
+
+def _matrix_rest(side: int, n_layers: int) -> tuple[_Step, ...]:
+    kernels, others = (3,) * n_layers, (1,) * (n_layers - 1)
+    ladder = ((stride, *others) for stride in count(1))
+    return _plan(side, kernels, ladder, 2, _MATRIX_LARGEST_GRID)
 
 
 def _plan(

@@ -100,10 +100,13 @@ class CapsuleNetwork(nn.Module):
         most = getattr(self.stem, "images_at_a_time", None)
         return (images,) if whole or most is None else images.split(most)
 
+    def separate(self, capsules: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return poses and activations of primary capsules; here lengths are those."""
+        return capsules, None
+
     def route(self, poses: Tensor) -> Routed:
         """Return the class capsules from primary capsules."""
-        # Of the primary capsules the lengths say how present they are.
-        activations = None
+        poses, activations = self.separate(poses)
         for layer in self.layers:
             routed: Routed = layer(poses, activations)
             poses, activations = routed.poses, routed.activations
@@ -195,7 +198,7 @@ def capsnet(
     >>> sum(p.numel() for p in network.parameters())
     6804224
     """
-    _check_sizes(image_shape, n_classes)
+    check_sizes(image_shape, n_classes)
     check_positive(
         conv_channels=conv_channels,
         kernel_size=kernel_size,
@@ -210,7 +213,7 @@ def capsnet(
         (last,) = primary_geometry(*sides, kernel_size=kernel_size)
         trunk: nn.Module = custom
     else:
-        _check_stem(stem)
+        check_stem(stem)
         first, last = capsnet_geometry(*image_shape[1:], kernel_size=kernel_size)
         trunk = CapsNetStem(image_shape[0], conv_channels, first)
     primary = PrimaryCapsules(conv_channels, primary_capsules, primary_dim, last)
@@ -224,7 +227,7 @@ def capsnet(
         bias=routing_bias,
         weight_std=_capsnet_std,
     )
-    head = _decoder(decoder, n_classes * pose_dim, image_shape, "normal")
+    head = build_decoder(decoder, n_classes * pose_dim, image_shape, "normal")
     return CapsuleNetwork(trunk, primary, layers, head)
 
 
@@ -302,7 +305,7 @@ def efficient_capsnet(
     >>> sum(p.numel() for p in network.parameters())
     161824
     """
-    _check_sizes(image_shape, n_classes)
+    check_sizes(image_shape, n_classes)
     check_positive(
         primary_dim=primary_dim,
         pose_dim=pose_dim,
@@ -319,7 +322,7 @@ def efficient_capsnet(
         last = ConvGeometry((sides[0], sides[1]), (1, 1), (1, 1))
         trunk: nn.Module = custom
     else:
-        _check_stem(stem)
+        check_stem(stem)
         if primary_capsules != "auto":
             conv_channels = (*conv_channels[:-1], int(primary_capsules) * primary_dim)
         *geometry, last = efficient_capsnet_geometry(
@@ -345,7 +348,7 @@ def efficient_capsnet(
         squash="squash_exp",
         weight_std=_keras_he_std,
     )
-    head = _decoder(decoder, n_classes * pose_dim, image_shape, "variance_scaling")
+    head = build_decoder(decoder, n_classes * pose_dim, image_shape, "variance_scaling")
     return CapsuleNetwork(trunk, primary, layers, head)
 
 
@@ -376,7 +379,7 @@ def _keras_he_std(in_caps: int, in_dim: int, out_caps: int) -> float:
     return math.sqrt(2 / (out_caps * in_caps * in_dim)) / 0.87962566103423978
 
 
-def _decoder(
+def build_decoder(
     name: str | None, n_inputs: int, image_shape: ImageShape, dense: str
 ) -> nn.Module | None:
     """Build a decoder; the convolutional one belongs to one paper only."""
@@ -395,7 +398,7 @@ def published_norm(image_shape: ImageShape) -> str:
     return "instance" if tuple(image_shape) == (2, 48, 48) else "batch"
 
 
-def _check_sizes(image_shape: ImageShape, n_classes: int) -> None:
+def check_sizes(image_shape: ImageShape, n_classes: int) -> None:
     whole = all(isinstance(side, Integral) for side in image_shape)
     if len(image_shape) != 3 or not whole or min(image_shape) < 1:
         raise ValueError(
@@ -406,6 +409,6 @@ def _check_sizes(image_shape: ImageShape, n_classes: int) -> None:
         raise ValueError(f"n_classes must be at least 2, got {n_classes}.")
 
 
-def _check_stem(stem: str) -> None:
+def check_stem(stem: str) -> None:
     if stem != "paper":
         raise ValueError(f'stem must be "paper" or a torch.nn.Module, got {stem!r}.')

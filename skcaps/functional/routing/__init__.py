@@ -1,5 +1,9 @@
 """Routings: how child capsules are combined into parents, one file each."""
 
+from skcaps.functional.routing._convolution import (
+    em_convolution,
+    variational_bayes_convolution,
+)
 from skcaps.functional.routing._dynamic import dynamic_routing
 from skcaps.functional.routing._em import em_from_votes, em_routing
 from skcaps.functional.routing._inverted_attention import (
@@ -15,10 +19,13 @@ from skcaps.functional.routing._variational_bayes import (
     variational_bayes_from_votes,
     variational_bayes_routing,
 )
+from skcaps.functional.routing._windows import Windows
 
 __all__ = [
     "Routed",
+    "Windows",
     "dynamic_routing",
+    "em_convolution",
     "em_from_votes",
     "em_routing",
     "inverted_attention_from_votes",
@@ -28,6 +35,7 @@ __all__ = [
     "self_from_votes",
     "self_routing",
     "uniform_routing",
+    "variational_bayes_convolution",
     "variational_bayes_from_votes",
     "variational_bayes_routing",
 ]

@@ -8,9 +8,10 @@ from torch import Tensor
 from skcaps.functional._checks import check_poses
 from skcaps.functional._votes import votes as predict
 from skcaps.functional.routing._mixture import (
+    Measure,
+    Steps,
     check_mixture,
-    lay_by_parents,
-    sum_over_children,
+    measuring,
 )
 from skcaps.functional.routing._precise import route_precisely
 from skcaps.functional.routing._routed import Routed
@@ -199,21 +200,41 @@ def em_from_votes(
     tensor(True)
     """
     check_mixture(votes, activations, iterations, beta_a=beta_a, beta_u=beta_u)
+    check_floor(variance_floor)
+    steps = em_steps(iterations, inverse_temperature, variance_floor, log_softmax)
+
+    def route(votes: Tensor, *others: Tensor) -> Routed:
+        means, coupling, score = steps(measuring(votes), *others)
+        return Routed(means, coupling, torch.sigmoid(score))
+
+    return route_precisely(route, votes, activations, beta_a, beta_u)
+
+
+def check_floor(variance_floor: float) -> None:
+    """Raise ValueError for a negative variance."""
     if variance_floor < 0:
         raise ValueError(f"variance_floor must not be negative, got {variance_floor}.")
 
-    def route(
-        votes: Tensor, activations: Tensor, beta_a: Tensor, beta_u: Tensor
-    ) -> Routed:
-        votes = lay_by_parents(votes)
-        logits = torch.zeros_like(votes[..., 0])
+
+def em_steps(
+    iterations: int,
+    inverse_temperature: float,
+    variance_floor: float,
+    log_softmax: LogSoftmax,
+) -> Steps:
+    """Return the iterations of `em_from_votes`; of the parents they find the logits."""
+
+    def steps(
+        measure: Measure, activations: Tensor, beta_a: Tensor, beta_u: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        shape = (*activations.shape, len(beta_a))
+        logits = activations.new_zeros(shape)
         for step in range(1, iterations + 1):
             log_coupling = log_softmax(logits)
             coupling = log_coupling.exp()
             shares = over_children(log_coupling, activations)
-            means = sum_over_children(shares, votes)
-            squares = (votes - means.unsqueeze(-3)).square()
-            variances = sum_over_children(shares, squares).clamp(min=variance_floor)
+            means, variances, distances = measure(shares, 1.0)
+            variances = variances.clamp(min=variance_floor)
             logs = variances.log()
             amounts = (coupling * activations.unsqueeze(-1)).sum(dim=-2)
             cost = (beta_u.unsqueeze(-1) + logs / 2).sum(dim=-1) * amounts
@@ -222,9 +243,8 @@ def em_from_votes(
             if step < iterations:
                 # ln a_j + ln N(v; mu, var)
                 constant = (math.log(2 * math.pi) + logs).sum(dim=-1) / 2
-                scaled = torch.einsum("...ijd,...jd->...ij", squares, 1 / variances)
                 of_parents = torch.nn.functional.logsigmoid(score) - constant
-                logits = of_parents.unsqueeze(-2) - scaled / 2
-        return Routed(means, coupling, torch.sigmoid(score))
+                logits = of_parents.unsqueeze(-2) - distances(1 / variances) / 2
+        return means, coupling, score
 
-    return route_precisely(route, votes, activations, beta_a, beta_u)
+    return steps

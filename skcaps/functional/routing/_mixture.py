@@ -1,19 +1,69 @@
 """What the two routings by a mixture of Gaussians share."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from skcaps.functional._checks import check_shape
 
 
+class Measured(NamedTuple):
+    """How the votes for each parent lie.
+
+    Attributes
+    ----------
+    means : Tensor of shape (..., caps_out, dim)
+        Weighted sum of the votes over the divisor.
+    scatter : Tensor of shape (..., caps_out, dim)
+        Weighted sum of the squared differences from the mean.
+    distances : callable
+        Maps precisions (..., caps_out, dim) to the sums over the dimensions of the
+        squared differences times them, (..., caps_in, caps_out).
+    """
+
+    means: Tensor
+    scatter: Tensor
+    distances: Callable[[Tensor], Tensor]
+
+
+# Maps weights (..., caps_in, caps_out) and a divisor of the sums, (..., caps_out).
+Measure = Callable[[Tensor, "Tensor | float"], Measured]
+# Maps what measures the votes, activations (..., caps_in) and what each parent has of
+# its own to poses (..., caps_out, dim), coupling (..., caps_in, caps_out) and the
+# scores (..., caps_out) that activations are made of.
+Steps = Callable[..., "tuple[Tensor, Tensor, Tensor]"]
+
+
+def measuring(votes: Tensor) -> Measure:
+    """Return what measures votes (..., caps_in, caps_out, dim)."""
+    # Every iteration sums the votes for a parent, which lie together in memory.
+    heard = votes.transpose(-3, -2).contiguous().transpose(-3, -2)
+
+    def measure(weights: Tensor, divisor: Tensor | float = 1.0) -> Measured:
+        means = sum_over_children(weights, heard)
+        if isinstance(divisor, Tensor):
+            means = means / divisor.unsqueeze(-1)
+        squares = (heard - means.unsqueeze(-3)).square()
+        scatter = sum_over_children(weights, squares)
+        return Measured(means, scatter, lambda found: _weigh(squares, found))
+
+    return measure
+
+
+def _weigh(squares: Tensor, precisions: Tensor) -> Tensor:
+    # From the product, a compiler of torch 2.13 finds no way back.
+    if torch.compiler.is_compiling():
+        return (squares * precisions.unsqueeze(-3)).sum(dim=-1)
+    return torch.einsum("...ijd,...jd->...ij", squares, precisions)
+
+
 def sum_over_children(weights: Tensor, values: Tensor) -> Tensor:
     """Sum (..., caps_in, caps_out, dim), weighted by (..., caps_in, caps_out)."""
     return torch.einsum("...ij,...ijd->...jd", weights, values)
-
-
-def lay_by_parents(votes: Tensor) -> Tensor:
-    """Put the votes for one parent together in memory; every iteration sums them."""
-    return votes.transpose(-3, -2).contiguous().transpose(-3, -2)
 
 
 def check_mixture(

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from skcaps.functional._checks import check_poses
 from skcaps.functional._votes import votes as predict
-from skcaps.functional.routing._covariances import COVARIANCES
 from skcaps.functional.routing._mixture import (
+    Measure,
+    Steps,
     check_mixture,
-    lay_by_parents,
-    sum_over_children,
+    measuring,
 )
 from skcaps.functional.routing._precise import route_precisely
 from skcaps.functional.routing._routed import Routed
@@ -34,7 +34,6 @@ def variational_bayes_routing(
     mean_precision: float = 1.0,
     covariance: float = 1.0,
     degrees_of_freedom: float | None = None,
-    covariance_type: str = "diag",
     pose_normalization: Normalization | None = None,
     score_normalization: Normalization | None = None,
 ) -> Routed:
@@ -58,8 +57,6 @@ def variational_bayes_routing(
         Priors, above 0.
     degrees_of_freedom : float, optional
         Prior, above ``dim_out - 1``. By default ``dim_out + 1``.
-    covariance_type : {"diag", "full"}, default="diag"
-        Whether a parent's Gaussian lies along the axes, or in any direction.
     pose_normalization, score_normalization : callable, optional
         Applied to the parents' poses (batch, caps_out, dim_out), and to what the
         sigmoid makes their activations (batch, caps_out) of. In the paper both are
@@ -74,8 +71,8 @@ def variational_bayes_routing(
     Raises
     ------
     ValueError
-        If `iterations` is below 1, a prior is too low, `covariance_type` is unknown, or
-        the shapes do not fit together.
+        If `iterations` is below 1, a prior is too low, or the shapes do not fit
+        together.
 
     See Also
     --------
@@ -114,7 +111,6 @@ def variational_bayes_routing(
             mean_precision=mean_precision,
             covariance=covariance,
             degrees_of_freedom=degrees_of_freedom,
-            covariance_type=covariance_type,
             pose_normalization=pose_normalization,
             score_normalization=score_normalization,
         )
@@ -133,7 +129,6 @@ def variational_bayes_from_votes(
     mean_precision: float = 1.0,
     covariance: float = 1.0,
     degrees_of_freedom: float | None = None,
-    covariance_type: str = "diag",
     pose_normalization: Normalization | None = None,
     score_normalization: Normalization | None = None,
     log_softmax: LogSoftmax = over_parents,
@@ -141,8 +136,8 @@ def variational_bayes_from_votes(
     r"""Infer a mixture of Gaussians with priors from the votes for each parent.
 
     The mixture has a Dirichlet prior, and each Gaussian a Gauss-Wishart prior of which
-    the scale is diagonal, and by default stays so. With :math:`w_{ij} = r_{ij} a_i`,
-    where at first :math:`r_{ij} = 1 / J`, the posteriors are
+    the scale stays diagonal. With :math:`w_{ij} = r_{ij} a_i`, where at first
+    :math:`r_{ij} = 1 / J`, the posteriors are
 
     .. math::
         R_j = \sum_i w_{ij}, \quad \alpha_j = \alpha_0 + R_j, \quad
@@ -183,10 +178,6 @@ def variational_bayes_from_votes(
     returns. The prior mean is 0. If the votes are the same for all parents and the
     activations are 1, this is scikit-learn's `BayesianGaussianMixture`.
 
-    With a full covariance, :math:`\psi_j` is a matrix: outer products take the place of
-    its squares, the logarithm of its determinant that of the sum of logarithms, and
-    a Mahalanobis distance that of the sum in the couplings.
-
     Parameters
     ----------
     votes : Tensor of shape (..., caps_in, caps_out, dim)
@@ -204,8 +195,6 @@ def variational_bayes_from_votes(
         Priors, above 0.
     degrees_of_freedom : float, optional
         Prior, above ``dim - 1``. By default ``dim + 1``.
-    covariance_type : {"diag", "full"}, default="diag"
-        Whether a parent's Gaussian lies along the axes, or in any direction.
     pose_normalization, score_normalization : callable, optional
         Applied to the parents' poses (..., caps_out, dim), and to what the sigmoid
         makes their activations (..., caps_out) of. In the paper both are batch
@@ -226,8 +215,8 @@ def variational_bayes_from_votes(
     Raises
     ------
     ValueError
-        If `iterations` is below 1, a prior is too low, `covariance_type` is unknown, or
-        the shapes do not fit together.
+        If `iterations` is below 1, a prior is too low, or the shapes do not fit
+        together.
 
     Notes
     -----
@@ -258,24 +247,67 @@ def variational_bayes_from_votes(
     tensor(True)
     """
     check_mixture(votes, activations, iterations, beta_a=beta_a, beta_u=beta_u)
-    dim = votes.shape[-1]
+    steps = variational_bayes_steps(
+        iterations,
+        votes.shape[-1],
+        weight_concentration,
+        mean_precision,
+        covariance,
+        degrees_of_freedom,
+        log_softmax,
+    )
+
+    def route(votes: Tensor, *others: Tensor) -> Routed:
+        means, coupling, scores = steps(measuring(votes), *others)
+        return normalized(
+            means, coupling, scores, pose_normalization, score_normalization
+        )
+
+    return route_precisely(route, votes, activations, beta_a, beta_u)
+
+
+def normalized(
+    means: Tensor,
+    coupling: Tensor,
+    scores: Tensor,
+    pose_normalization: Normalization | None,
+    score_normalization: Normalization | None,
+) -> Routed:
+    """Apply the normalizations, and make activations of scores."""
+    if score_normalization is not None:
+        scores = score_normalization(scores)
+    if pose_normalization is not None:
+        means = pose_normalization(means)
+    return Routed(means, coupling, torch.sigmoid(scores))
+
+
+def variational_bayes_steps(
+    iterations: int,
+    dim: int,
+    weight_concentration: float,
+    mean_precision: float,
+    covariance: float,
+    degrees_of_freedom: float | None,
+    log_softmax: LogSoftmax,
+) -> Steps:
+    """Return the iterations of `variational_bayes_from_votes`, up to the scores.
+
+    Raises
+    ------
+    ValueError
+        If a prior is too low.
+    """
     freedom = dim + 1 if degrees_of_freedom is None else degrees_of_freedom
     _check_above("weight_concentration", weight_concentration, 0)
     _check_above("mean_precision", mean_precision, 0)
     _check_above("covariance", covariance, 0)
     _check_above("degrees_of_freedom", freedom, dim - 1)
-    if covariance_type not in COVARIANCES:
-        raise ValueError(
-            f"covariance_type must be one of {sorted(COVARIANCES)}, got "
-            f"{covariance_type!r}."
-        )
 
-    def route(
-        votes: Tensor, activations: Tensor, beta_a: Tensor, beta_u: Tensor
-    ) -> Routed:
-        places = torch.arange(dim, dtype=votes.dtype, device=votes.device)
-        votes = lay_by_parents(votes)
-        logits = torch.zeros_like(votes[..., 0])
+    def steps(
+        measure: Measure, activations: Tensor, beta_a: Tensor, beta_u: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        places = torch.arange(dim, dtype=beta_a.dtype, device=beta_a.device)
+        logits = activations.new_zeros((*activations.shape, len(beta_a)))
         for step in range(iterations):
             coupling = log_softmax(logits).exp()
             weights = coupling * activations.unsqueeze(-1)
@@ -283,30 +315,22 @@ def variational_bayes_from_votes(
             concentrations = weight_concentration + amounts
             precisions = mean_precision + amounts
             freedoms = freedom + amounts
-            means = sum_over_children(weights, votes) / precisions.unsqueeze(-1)
             # The paper's form, with the mean of the votes, divides by R_j.
-            spread = COVARIANCES[covariance_type](
-                votes, means, weights, covariance, mean_precision
-            )
+            means, scatter, distances = measure(weights, precisions)
+            scales = covariance + scatter + mean_precision * means.square()
             total = concentrations.sum(dim=-1, keepdim=True)
             log_weights = torch.digamma(concentrations) - torch.digamma(total)
             halves = torch.digamma((freedoms.unsqueeze(-1) - places) / 2)
-            log_determinants = (halves + math.log(2)).sum(dim=-1)
-            log_determinants = log_determinants - spread.log_determinant()
+            log_determinants = (halves + math.log(2) - scales.log()).sum(dim=-1)
             if step < iterations - 1:
                 constants = log_determinants - dim * math.log(2 * math.pi)
                 of_parents = log_weights + (constants - dim / precisions) / 2
-                distances = spread.distances(freedoms)
-                logits = of_parents.unsqueeze(-2) - distances / 2
+                scaled = freedoms.unsqueeze(-1) / scales
+                logits = of_parents.unsqueeze(-2) - distances(scaled) / 2
         entropies = (dim * math.log(2 * math.pi * math.e) - log_determinants) / 2
-        scores = beta_a - (log_weights.exp() * entropies + beta_u)
-        if score_normalization is not None:
-            scores = score_normalization(scores)
-        if pose_normalization is not None:
-            means = pose_normalization(means)
-        return Routed(means, coupling, torch.sigmoid(scores))
+        return means, coupling, beta_a - (log_weights.exp() * entropies + beta_u)
 
-    return route_precisely(route, votes, activations, beta_a, beta_u)
+    return steps
 
 
 def _check_above(name: str, value: float, bound: float) -> None:

@@ -12,12 +12,16 @@ from skcaps.nn.routing._self_attention import SelfAttentionRouting
 from skcaps.nn.routing._uniform import UniformRouting
 from skcaps.nn.routing._variational_bayes import VariationalBayesRouting
 
+# By a mixture of Gaussians; coordinates may be added to the votes.
+MIXTURES: dict[str, type[EMRouting] | type[VariationalBayesRouting]] = {
+    "em": EMRouting,
+    "vb": VariationalBayesRouting,
+}
 ROUTINGS: dict[str, type[Routing]] = {
     "dynamic": DynamicRouting,
     "leaky_dynamic": LeakyDynamicRouting,
     "self_attention": SelfAttentionRouting,
-    "em": EMRouting,
-    "vb": VariationalBayesRouting,
+    **MIXTURES,
     "self": SelfRouting,
     "inverted_attention": InvertedAttentionRouting,
     "uniform": UniformRouting,
@@ -25,6 +29,7 @@ ROUTINGS: dict[str, type[Routing]] = {
 }
 
 __all__ = [
+    "MIXTURES",
     "ROUTINGS",
     "ActivationRouting",
     "DynamicRouting",

@@ -64,3 +64,8 @@ class ActivationRouting(Routing):
     def presence(poses: Tensor, activations: Tensor | None) -> Tensor:
         """Return the activations of the children, by default their lengths."""
         return lengths(poses) if activations is None else activations
+
+    @staticmethod
+    def presence_on_map(poses: Tensor, activations: Tensor | None) -> Tensor:
+        """As `presence`, for (batch, types, dim, height, width)."""
+        return lengths(poses.movedim(2, -1)) if activations is None else activations

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skcaps.functional import Routed, em_routing
+from skcaps.functional import Routed, Windows, em_convolution, em_routing
 from skcaps.nn.routing._activation import ActivationRouting
 
 # Of a parent that no child votes for: an activation of 0.1.
@@ -81,4 +81,31 @@ class EMRouting(ActivationRouting):
             beta_u=self.beta_u,
             iterations=self.iterations,
             inverse_temperature=self.inverse_temperature,
+        )
+
+    def convolve(
+        self,
+        poses: Tensor,
+        weight: Tensor,
+        windows: Windows,
+        activations: Tensor | None = None,
+        offset: Tensor | None = None,
+    ) -> Routed:
+        """Route with the parents at all windows in competition for each child."""
+        rows, columns = windows.grid(*poses.shape[3:])
+        _, out_caps, dim_in, dim_out = weight.shape
+        # Of the whole map: all numbers of the children's votes for one parent.
+        n_numbers = poses[0].numel() // dim_in * dim_out
+        temperature = _SHARPNESS * out_caps * rows * columns / n_numbers
+        last = temperature * (1 - 0.95**self.iterations)
+        return em_convolution(
+            poses,
+            weight,
+            windows,
+            activations=self.presence_on_map(poses, activations),
+            beta_a=self.beta_a / last,
+            beta_u=self.beta_u,
+            offset=offset,
+            iterations=self.iterations,
+            inverse_temperature=temperature,
         )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from skcaps.functional import SQUASHES, Routed
+from skcaps.functional import SQUASHES, Routed, Windows, lengths
+from skcaps.functional._votes import as_vectors
+from skcaps.functional.routing._convolution import check_map, on_map
 from skcaps.nn._checks import check_option
 
 
@@ -108,6 +110,40 @@ class Routing(nn.Module):
         Without activations, the lengths of the poses say how present they are.
         """
         raise NotImplementedError(f"{type(self).__name__} must define forward.")
+
+    def convolve(
+        self,
+        poses: Tensor,
+        weight: Tensor,
+        windows: Windows,
+        activations: Tensor | None = None,
+    ) -> Routed:
+        """Route the capsules that each window of a map sees, every one by itself.
+
+        Parameters
+        ----------
+        poses : Tensor of shape (batch, types_in, in_dim, height, width)
+        weight : Tensor of shape (in_caps, out_caps, dim, columns)
+            Of poses that are matrices with rows of `dim` numbers.
+        windows : Windows
+        activations : Tensor of shape (batch, types_in, height, width), optional
+
+        Returns
+        -------
+        Routed
+            As from `skcaps.functional.em_convolution`.
+        """
+        full = as_vectors(weight, check_map(windows, poses, weight))
+        children = windows.unfold(poses)
+        grid = children.shape[:3]
+        present = None
+        if activations is not None:
+            present = windows.unfold(activations).flatten(0, 2)
+        parents, coupling, active = self(children.flatten(0, 2), full, present)
+        if active is None:
+            active = lengths(parents)
+        found = (part.unflatten(0, grid) for part in (parents, coupling, active))
+        return on_map(Routed(*found))
 
     def shorten(self, poses: Tensor) -> Tensor:
         """Squash vectors of shape ``(..., out_dim)``."""

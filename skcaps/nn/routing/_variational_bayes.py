@@ -7,7 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skcaps.functional import Routed, variational_bayes_routing
+from skcaps.functional import (
+    Routed,
+    Windows,
+    variational_bayes_convolution,
+    variational_bayes_routing,
+)
 from skcaps.nn.routing._activation import ActivationRouting
 
 
@@ -75,6 +80,28 @@ class VariationalBayesRouting(ActivationRouting):
             activations=self.presence(poses, activations),
             beta_a=none,
             beta_u=none,
+            iterations=self.iterations,
+            score_normalization=self._normalize,
+        )
+
+    def convolve(
+        self,
+        poses: Tensor,
+        weight: Tensor,
+        windows: Windows,
+        activations: Tensor | None = None,
+        offset: Tensor | None = None,
+    ) -> Routed:
+        """Route with the parents at all windows in competition for each child."""
+        none = torch.zeros_like(self.beta_a)
+        return variational_bayes_convolution(
+            poses,
+            weight,
+            windows,
+            activations=self.presence_on_map(poses, activations),
+            beta_a=none,
+            beta_u=none,
+            offset=offset,
             iterations=self.iterations,
             score_normalization=self._normalize,
         )

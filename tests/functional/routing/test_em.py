@@ -8,7 +8,7 @@ from torch.nn.functional import logsigmoid
 from torch.testing import assert_close
 
 from skcaps.functional import em_from_votes, em_routing, matrix_votes, votes
-from skcaps.functional.routing import _em
+from skcaps.functional.routing import _mixture
 from skcaps.functional.routing._mixture import sum_over_children
 
 from . import _loops, _references, _windows
@@ -306,7 +306,7 @@ def test_second_reference_of_a_convolution(
         # Difference 1 multiplies the cost. Of 2, what is added elsewhere is within the
         # tolerance, and 3 leaves no trace in these numbers.
         factor = values["layer_norm_factor"].item()
-        monkeypatch.setattr(_em, "sum_over_children", sum_and_epsilon)
+        monkeypatch.setattr(_mixture, "sum_over_children", sum_and_epsilon)
     found, coupling = _route_stored(
         values,
         _references.unfolded_votes(values),

@@ -137,15 +137,13 @@ def test_gradients_equal_those_of_the_plain_form(shape, iterations):
 
 
 @each_number
-@pytest.mark.parametrize("covariance_type", ["diag", "full"])
-def test_gradcheck(iterations, covariance_type):
+def test_gradcheck(iterations):
     inputs = random_inputs("variational_bayes", (2, 3, 2, 2, 2))
     leaves = [x.requires_grad_() for x in inputs.values()]
-    options = {"iterations": iterations, "covariance_type": covariance_type}
 
     def function(*leaves):
         named = dict(zip(inputs, leaves, strict=True))
-        return tuple(variational_bayes_routing(**named, **options))
+        return tuple(variational_bayes_routing(**named, iterations=iterations))
 
     assert torch.autograd.gradcheck(function, leaves)
 
@@ -170,15 +168,14 @@ def _starting_with(logits):
     return lambda found: (found + next(starts, 0)).log_softmax(dim=-1)
 
 
-@pytest.mark.parametrize("covariance_type", ["diag", "full"])
 @pytest.mark.parametrize("priors", [{}, OTHER_PRIORS], ids=["default", "other"])
-def test_step_is_that_of_a_bayesian_gaussian_mixture(priors, covariance_type):
+def test_step_is_that_of_a_bayesian_gaussian_mixture(priors):
     rng = np.random.default_rng(0)
     caps_in, caps_out, dim = 30, 4, 5
     X, logits = rng.normal(size=(caps_in, dim)), rng.normal(size=(caps_in, caps_out))
     mixture = BayesianGaussianMixture(
         n_components=caps_out,
-        covariance_type=covariance_type,
+        covariance_type="diag",
         weight_concentration_prior_type="dirichlet_distribution",
     )
     mixture.weight_concentration_prior_ = priors.get("weight_concentration", 1.0)
@@ -186,20 +183,13 @@ def test_step_is_that_of_a_bayesian_gaussian_mixture(priors, covariance_type):
     mixture.mean_prior_ = np.zeros(dim)
     mixture.degrees_of_freedom_prior_ = priors.get("degrees_of_freedom", dim + 1)
     mixture.covariance_prior_ = np.full(dim, priors.get("covariance", 1.0))
-    if covariance_type == "full":
-        mixture.covariance_prior_ = np.diag(mixture.covariance_prior_)
     mixture.reg_covar = 0.0
     mixture.n_features_in_ = dim
     shares = np.array([_loops.softmax(row) for row in logits])
     mixture._m_step(X, np.log(shares))
 
     beta = torch.zeros(caps_out).double()
-    options = {
-        "beta_a": beta,
-        "beta_u": beta,
-        "covariance_type": covariance_type,
-        **priors,
-    }
+    options = {"beta_a": beta, "beta_u": beta, **priors}
     inputs = (
         torch.from_numpy(X)[None, :, None].expand(1, -1, caps_out, -1),
         torch.ones(1, caps_in).double(),
@@ -304,31 +294,6 @@ def test_without_activations_it_is_the_prior():
     assert_close(routed.activations, scores.sigmoid().expand(2, -1))
 
 
-@each_number
-def test_a_full_covariance_turns_with_the_votes(iterations):
-    inputs = _random_votes((2, 6, 3, 4, 5))
-    noise = torch.from_numpy(np.random.default_rng(1).normal(size=(5, 5)))
-    rotation = torch.linalg.qr(noise)[0]
-    options = {"iterations": iterations, "covariance_type": "full"}
-    routed = variational_bayes_from_votes(**inputs, **options)
-    inputs["votes"] = inputs["votes"] @ rotation
-    turned = variational_bayes_from_votes(**inputs, **options)
-    expected = (routed.poses @ rotation, routed.coupling, routed.activations)
-    assert_routed(turned, *expected)
-
-
-@pytest.mark.parametrize("iterations", [1, 3])
-def test_in_one_dimension_a_full_covariance_is_diagonal(iterations):
-    inputs = _random_votes((2, 6, 3, 4, 1))
-    diagonal, full = (
-        variational_bayes_from_votes(
-            **inputs, iterations=iterations, covariance_type=kind
-        )
-        for kind in ("diag", "full")
-    )
-    assert_routed(full, *diagonal)
-
-
 # --- what the authors' code computes --------------------------------------------------
 
 INPUTS = ("poses", "W", "activations", "beta_u", "beta_a")
@@ -355,9 +320,7 @@ def outside_log_space(numbers=None):
     return log_softmax
 
 
-def _route_stored(
-    values, heard, active, iterations, log_softmax, covariance_type="diag"
-):
+def _route_stored(values, heard, active, iterations, log_softmax):
     kept = []
 
     def keep(scores):
@@ -370,7 +333,6 @@ def _route_stored(
         beta_a=values["beta_a"],
         beta_u=values["beta_u"],
         iterations=iterations,
-        covariance_type=covariance_type,
         score_normalization=keep,
         log_softmax=log_softmax,
     )
@@ -391,11 +353,8 @@ def _compare(values, inputs, iterations, variant, found, coupling):
 
 @pytest.mark.parametrize("iterations", [1, 2, 3])
 @pytest.mark.parametrize("variant", ["paper", "code"])
-@pytest.mark.parametrize(
-    ("case", "covariance_type"), [("fc_a", "diag"), ("fc_full", "full")]
-)
-def test_reference(references, iterations, variant, case, covariance_type):
-    values = references("vb_fc", case)
+def test_reference(references, iterations, variant):
+    values = references("vb_fc", "fc_a")
     inputs = _references.leaves(values, *INPUTS)
     found, coupling = _route_stored(
         values,
@@ -405,7 +364,6 @@ def test_reference(references, iterations, variant, case, covariance_type):
         outside_log_space()
         if variant == "code"
         else lambda logits: logits.log_softmax(dim=-1),
-        covariance_type,
     )
     _compare(values, inputs, iterations, variant, found, coupling)
 
@@ -467,10 +425,3 @@ def test_priors_too_low(prior, value, bound):
     message = rf"^{prior} must be above {bound}, got {value}\."
     with pytest.raises(ValueError, match=message):
         variational_bayes_routing(**inputs, **{prior: value})
-
-
-def test_unknown_covariance():
-    inputs = random_inputs("variational_bayes")
-    message = r"^covariance_type must be one of \['diag', 'full'\], got 'tied'\.$"
-    with pytest.raises(ValueError, match=message):
-        variational_bayes_routing(**inputs, covariance_type="tied")
