@@ -15,6 +15,7 @@ from skcaps.functional._losses import (
     reconstruction_loss,
     spread_loss,
 )
+from skcaps.functional._map_votes import conv_transpose_votes, conv_votes
 from skcaps.functional._masking import (
     MaskedLabels,
     mask_by_label,
@@ -25,12 +26,15 @@ from skcaps.functional._squash import SQUASHES, squash, squash_exp
 from skcaps.functional._votes import matrix_votes, votes
 from skcaps.functional.routing import (
     Routed,
+    conv_capsules,
+    conv_transpose_capsules,
     dynamic_routing,
     em_from_votes,
     em_routing,
     inverted_attention_from_votes,
     inverted_attention_routing,
     learned_routing,
+    locally_constrained_from_votes,
     self_attention_routing,
     self_from_votes,
     self_routing,
@@ -46,6 +50,10 @@ __all__ = [
     "SQUASHES",
     "MaskedLabels",
     "Routed",
+    "conv_capsules",
+    "conv_transpose_capsules",
+    "conv_transpose_votes",
+    "conv_votes",
     "crop_jitter",
     "cross_entropy_loss",
     "dynamic_routing",
@@ -56,6 +64,7 @@ __all__ = [
     "inverted_attention_routing",
     "learned_routing",
     "lengths",
+    "locally_constrained_from_votes",
     "margin_loss",
     "mask_by_label",
     "mask_by_length",

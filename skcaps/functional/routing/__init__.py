@@ -7,6 +7,11 @@ from skcaps.functional.routing._inverted_attention import (
     inverted_attention_routing,
 )
 from skcaps.functional.routing._learned import learned_routing
+from skcaps.functional.routing._locally_constrained import (
+    conv_capsules,
+    conv_transpose_capsules,
+    locally_constrained_from_votes,
+)
 from skcaps.functional.routing._routed import Routed
 from skcaps.functional.routing._self import self_from_votes, self_routing
 from skcaps.functional.routing._self_attention import self_attention_routing
@@ -18,12 +23,15 @@ from skcaps.functional.routing._variational_bayes import (
 
 __all__ = [
     "Routed",
+    "conv_capsules",
+    "conv_transpose_capsules",
     "dynamic_routing",
     "em_from_votes",
     "em_routing",
     "inverted_attention_from_votes",
     "inverted_attention_routing",
     "learned_routing",
+    "locally_constrained_from_votes",
     "self_attention_routing",
     "self_from_votes",
     "self_routing",
