@@ -15,10 +15,22 @@ from skcaps.nn._initialization import (
     he_normal_,
     truncated_normal_,
 )
+from skcaps.nn._map_capsules import ConvCapsules, ConvTransposeCapsules
 from skcaps.nn._networks import CapsuleNetwork, capsnet, efficient_capsnet
 from skcaps.nn._norm import BatchNorm, InstanceNorm
 from skcaps.nn._primary import DepthwisePrimaryCapsules, PrimaryCapsules
 from skcaps.nn._published import is_published_efficient
+from skcaps.nn._segmentation import (
+    PIXEL_DECODERS,
+    SEGCAPS_VARIANTS,
+    BasicCapsTrunk,
+    CapsuleEncoder,
+    ConvDecodedTrunk,
+    PixelDecoder,
+    SegCapsTrunk,
+    SegmentationNetwork,
+    segcaps,
+)
 from skcaps.nn._stems import (
     NORMS,
     CapsNetStem,
@@ -42,14 +54,21 @@ from skcaps.nn.routing import (
 __all__ = [
     "DECODERS",
     "NORMS",
+    "PIXEL_DECODERS",
     "ROUTINGS",
+    "SEGCAPS_VARIANTS",
     "ActivationRouting",
+    "BasicCapsTrunk",
     "BatchNorm",
     "CapsNetStem",
+    "CapsuleEncoder",
     "CapsuleLayer",
     "CapsuleNetwork",
+    "ConvCapsules",
+    "ConvDecodedTrunk",
     "ConvDecoder",
     "ConvGeometry",
+    "ConvTransposeCapsules",
     "CustomStem",
     "DenseDecoder",
     "DepthwisePrimaryCapsules",
@@ -59,8 +78,11 @@ __all__ = [
     "InstanceNorm",
     "InvertedAttentionRouting",
     "LearnedRouting",
+    "PixelDecoder",
     "PrimaryCapsules",
     "Routing",
+    "SegCapsTrunk",
+    "SegmentationNetwork",
     "SelfAttentionRouting",
     "SelfRouting",
     "UniformRouting",
@@ -76,5 +98,6 @@ __all__ = [
     "he_normal_",
     "is_published_efficient",
     "primary_geometry",
+    "segcaps",
     "truncated_normal_",
 ]

@@ -9,7 +9,8 @@ from numbers import Integral
 def check_option(name: str, value: object, options: Collection[str]) -> None:
     """Raise a ValueError if `value` is none of the options."""
     if value not in options:
-        raise ValueError(f"{name} must be one of {sorted(options)}, got {value!r}.")
+        known = sorted(options, key=str)
+        raise ValueError(f"{name} must be one of {known}, got {value!r}.")
 
 
 def check_positive(**numbers: object) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from skcaps.functional._checks import check_shape
-from skcaps.functional._lengths import lengths
+from skcaps.functional._map_squash import map_lengths, squash_map
 from skcaps.functional._map_votes import conv_transpose_votes, conv_votes
 from skcaps.functional._squash import Squash, squash
 from skcaps.functional.routing._map_agreement import RouteMapsByAgreement
@@ -44,7 +44,8 @@ def conv_capsules(
     iterations : int, default=3
         Number of sums over the types of children.
     squash : callable, default=squash
-        Maps vectors to vectors of a length below 1.
+        Maps vectors to vectors of the same direction and a length below 1 that depends
+        on their length alone.
 
     Returns
     -------
@@ -104,7 +105,8 @@ def conv_transpose_capsules(
     iterations : int, default=3
         Number of sums over the types of children.
     squash : callable, default=squash
-        Maps vectors to vectors of a length below 1.
+        Maps vectors to vectors of the same direction and a length below 1 that depends
+        on their length alone.
 
     Returns
     -------
@@ -168,8 +170,8 @@ def locally_constrained_from_votes(
     iterations : int, default=3
         Number of sums over the types of children. 1 is the uniform average.
     squash : callable, default=squash
-        Maps vectors to vectors of a length below 1. Nothing that it holds gets a
-        gradient.
+        Maps vectors to vectors of the same direction and a length below 1 that depends
+        on their length alone. Nothing that it holds gets a gradient.
 
     Returns
     -------
@@ -235,12 +237,11 @@ def _route(
     with torch.autocast(poses.device.type, enabled=False):
         if bias is not None:
             sums = sums + bias.to(sums.dtype)[..., None, None]
-        shortened = squash(sums.movedim(2, -1)).movedim(-1, 2)
-        return _with_lengths(shortened, coupling.expand(shape))
+        return _with_lengths(squash_map(squash, sums), coupling.expand(shape))
 
 
 def _with_lengths(poses: Tensor, coupling: Tensor) -> Routed:
-    return Routed(poses, coupling, lengths(poses.movedim(2, -1)))
+    return Routed(poses, coupling, map_lengths(poses))
 
 
 def _check(iterations: int, bias: Tensor | None, parents: torch.Size) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skcaps.functional._map_squash import squash_map
 from skcaps.functional._squash import Squash
 from skcaps.functional.routing._agreement import pull_back, softmax_gradient
 
@@ -39,7 +40,7 @@ class RouteMapsByAgreement(torch.autograd.Function):
         ctx.save_for_backward(votes, bias, *sums, *couplings)
         ctx.iterations, ctx.squash = iterations, squash
         ctx.set_materialize_grads(False)
-        return _shorten(squash, sums[-1]), couplings[-1]
+        return squash_map(squash, sums[-1]), couplings[-1]
 
     @staticmethod
     def backward(
@@ -67,7 +68,7 @@ def _iterate(
     sums = [_add_bias(votes.sum(dim=1) / votes.shape[2], bias)]
     logits = None
     for _ in range(iterations - 1):
-        agreement = _agree(votes, _shorten(squash, sums[-1]))
+        agreement = _agree(votes, squash_map(squash, sums[-1]))
         logits = agreement if logits is None else logits + agreement
         couplings.append(torch.softmax(logits, dim=2))
         sums.append(_add_bias(_add_up(votes, couplings[-1]), bias))
@@ -92,7 +93,7 @@ def _walk_back(
         if step == len(sums) - 1 and grad_coupling is not None:
             grad = grad + grad_coupling
         grad_logits = grad_logits + softmax_gradient(couplings[step], grad, dim=2)
-        parents = _shorten(squash, sums[step - 1])
+        parents = squash_map(squash, sums[step - 1])
         left += [couplings[step], grad_logits]
         right += [grad_sums, parents]
         grad_sums = _pull_back(squash, sums[step - 1], _add_up(votes, grad_logits))
@@ -155,14 +156,8 @@ def _add_bias(sums: Tensor, bias: Tensor | None) -> Tensor:
     return sums if bias is None else sums + bias[..., None, None]
 
 
-def _shorten(squash: Squash, sums: Tensor) -> Tensor:
-    """Squash vectors whose numbers are on the axis before the map."""
-    return squash(sums.movedim(2, -1)).movedim(-1, 2)
-
-
 def _pull_back(squash: Squash, sums: Tensor, grad: Tensor) -> Tensor:
-    pulled = pull_back(squash, sums.movedim(2, -1), grad.movedim(2, -1))
-    return pulled.movedim(-1, 2)
+    return pull_back(lambda poses: squash_map(squash, poses), sums, grad)
 
 
 def _differentiable_gradients(
@@ -176,7 +171,7 @@ def _differentiable_gradients(
         for step in range(ctx.iterations):
             coupling = torch.softmax(logits, dim=2) if step else coupling
             total = _add_bias((votes * coupling.unsqueeze(3)).sum(dim=1), bias)
-            parents = _shorten(ctx.squash, total)
+            parents = squash_map(ctx.squash, total)
             logits = logits + (votes * parents.unsqueeze(1)).sum(dim=3)
     outputs = (parents, coupling)
     used = [
@@ -188,11 +183,10 @@ def _differentiable_gradients(
         needs and value is not None
         for needs, value in zip(ctx.needs_input_grad[:2], (votes, bias), strict=True)
     ]
-    inputs = [v for v, needs in zip((votes, bias), needed, strict=True) if needs]
     found = iter(
         torch.autograd.grad(
             [outputs[index] for index in used],
-            inputs,
+            [v for v, needs in zip((votes, bias), needed, strict=True) if needs],
             [grads[index] for index in used],
             create_graph=True,
         )
