@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpydoc.validate import validate
 
-PACKAGES = ["", "functional", "nn", "datasets", "inspection", "testing"]
+PACKAGES = ["", "functional", "nn", "datasets", "inspection", "metrics", "testing"]
 
 # GL03 double blank lines, GL06 unknown section, GL07 order of sections, GL08 no
 # docstring, SS03 no period, SS06 summary longer than a line, PR01 to PR04 and PR07

@@ -16,7 +16,8 @@ MAY_IMPORT = {
     "functional": {"functional"},
     "nn": {"_kernels", "functional", "nn"},
     "_replacing": {"_replacing"},
-    "estimators": NETWORKS | {"_replacing"},
+    "metrics": {"metrics"},
+    "estimators": NETWORKS | {"_replacing", "metrics"},
     "inspection": NETWORKS | {"inspection"},
     "persistence": NETWORKS | {"_replacing", "persistence"},
     "testing": NETWORKS | {"testing"},
@@ -110,9 +111,11 @@ def test_packages_seldom_needed_are_imported_late(path):
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in FILES if layer(path) == "datasets"], ids=label
+    "path",
+    [path for path in FILES if layer(path) in {"datasets", "metrics"}],
+    ids=label,
 )
-def test_datasets_know_no_torch(path):
+def test_datasets_and_metrics_know_no_torch(path):
     assert not {"torch", "skorch"} & set(map(top, imports(path)))
 
 
