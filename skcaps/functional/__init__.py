@@ -15,7 +15,19 @@ from skcaps.functional._losses import (
     reconstruction_loss,
     spread_loss,
 )
+from skcaps.functional._map_losses import (
+    MAP_LOSSES,
+    dice_loss,
+    pixel_cross_entropy_loss,
+    pixel_margin_loss,
+)
 from skcaps.functional._map_votes import conv_transpose_votes, conv_votes
+from skcaps.functional._mask_augmentation import (
+    MASK_AUGMENTATIONS,
+    random_affine,
+    random_flip,
+    random_turn,
+)
 from skcaps.functional._masking import (
     MaskedLabels,
     mask_by_label,
@@ -47,6 +59,8 @@ __all__ = [
     "AUGMENTATIONS",
     "LOGITS",
     "LOSSES",
+    "MAP_LOSSES",
+    "MASK_AUGMENTATIONS",
     "SQUASHES",
     "MaskedLabels",
     "Routed",
@@ -56,6 +70,7 @@ __all__ = [
     "conv_votes",
     "crop_jitter",
     "cross_entropy_loss",
+    "dice_loss",
     "dynamic_routing",
     "efficient_augmentation",
     "em_from_votes",
@@ -71,7 +86,12 @@ __all__ = [
     "mask_each_label",
     "matrix_votes",
     "odds_logits",
+    "pixel_cross_entropy_loss",
+    "pixel_margin_loss",
+    "random_affine",
+    "random_flip",
     "random_shift",
+    "random_turn",
     "reconstruction_loss",
     "scaled_logits",
     "self_attention_routing",
