@@ -1,6 +1,7 @@
-"""Capsule networks as scikit-learn classifiers."""
+"""Capsule networks as scikit-learn estimators."""
 
 from skcaps.estimators._capsnet import CapsNetClassifier
 from skcaps.estimators._efficient_capsnet import EfficientCapsNetClassifier
+from skcaps.estimators._segcaps import SegCapsSegmenter
 
-__all__ = ["CapsNetClassifier", "EfficientCapsNetClassifier"]
+__all__ = ["CapsNetClassifier", "EfficientCapsNetClassifier", "SegCapsSegmenter"]

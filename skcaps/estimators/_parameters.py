@@ -22,7 +22,7 @@ POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
 # A larger network than these make does not fit into any memory.
 SIZE = Interval(Integral, 1, 2**16, closed="both")
 _POSITIVE = Interval(Real, 0, None, closed="neither")
-_NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 
 
 @with_parameters
@@ -150,7 +150,7 @@ class TrainedEstimator(BaseEstimator):
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [POSITIVE_INTEGER],
-        "tol": [_NOT_NEGATIVE],
+        "tol": [NOT_NEGATIVE],
         "augmentation": [StrOptions(set(AUGMENTATIONS)), callable, None],
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
         "warm_start": ["boolean"],
@@ -250,7 +250,7 @@ class CapsuleEstimator(TrainedEstimator, CapsuleParameters):
         "hidden_capsules": [tuple, list],
         "stem": [StrOptions({"paper"}), torch.nn.Module],
         "decoder": [StrOptions(set(DECODERS)), None],
-        "reconstruction_weight": [StrOptions({"auto"}), _NOT_NEGATIVE],
+        "reconstruction_weight": [StrOptions({"auto"}), NOT_NEGATIVE],
         "initialization": [StrOptions(set(INITIALIZATIONS))],
         "loss": [StrOptions(set(LOSSES))],
         **TrainedEstimator._parameter_constraints,

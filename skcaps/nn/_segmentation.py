@@ -79,6 +79,9 @@ class SegmentationNetwork(nn.Module):
     torch.Size([2, 1, 20, 30])
     """
 
+    # Votes take kilobytes for a pixel.
+    pixels_at_a_time: ClassVar[int] = 2**16
+
     def __init__(
         self,
         trunk: nn.Module,
@@ -243,7 +246,9 @@ class CapsuleEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the capsules of each size."""
-        poses = [self.conv(images).relu().unsqueeze(1)]
+        # Of routing bfloat16 is too coarse.
+        features = self.conv(images).relu().to(images.dtype)
+        poses = [features.unsqueeze(1)]
         for down, conv in zip(self.downs, self.convs, strict=True):
             poses.append(conv(down(poses[-1]).poses).poses)
         return poses
@@ -285,7 +290,7 @@ class BasicCapsTrunk(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the capsules at every pixel."""
-        features = self.conv(images).relu()
+        features = self.conv(images).relu().to(images.dtype)
         poses: Tensor = self.primary(features.unsqueeze(1)).poses
         return poses
 
@@ -342,7 +347,7 @@ class ConvDecodedTrunk(nn.Module):
             maps = torch.cat([up(maps).relu(), skips.pop()], dim=1)
             if conv is not None:
                 maps = conv(maps).relu()
-        return maps.unflatten(1, (-1, self.out_dim))
+        return maps.to(images.dtype).unflatten(1, (-1, self.out_dim))
 
 
 class PixelDecoder(nn.Sequential):
