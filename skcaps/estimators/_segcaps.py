@@ -359,10 +359,9 @@ class SegCapsSegmenter(ServedNetwork, TrainedEstimator):
         ValueError
             If `X` does not fit the training images or `y` does not fit `X`.
         """
-        layout = self._checked().layout
-        masks, mask_shape = _inputs.flatten_masks(y)
-        _inputs.check_mask_shape(mask_shape, layout)
         found = self.predict(X)
+        masks, mask_shape = _inputs.flatten_masks(y)
+        _inputs.check_mask_shape(mask_shape, self._fitted.layout)
         return dice_score(
             masks,
             found.reshape(len(found), -1),

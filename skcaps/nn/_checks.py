@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from numbers import Integral
 
 
-def check_option(name: str, value: object, options: Collection[str]) -> None:
+def check_option(name: str, value: object, options: Collection[object]) -> None:
     """Raise a ValueError if `value` is none of the options."""
     if value not in options:
         known = sorted(options, key=str)

@@ -106,8 +106,9 @@ class SegmentationNetwork(nn.Module):
     def forward(self, images: Tensor) -> Routed:
         """Return the class capsules of images with values in [0, 1]."""
         *_, height, width = images.shape
-        found: Routed = self.classes(self.trunk(self.continued(images)))
-        return Routed(*(part[..., :height, :width] for part in found))
+        poses, coupling, found = self.classes(self.trunk(self.continued(images)))
+        inside = (..., slice(height), slice(width))
+        return Routed(poses[inside], coupling[inside], found[inside])
 
     def continued(self, images: Tensor) -> Tensor:
         """Return images continued to sides that the trunk takes."""
@@ -180,6 +181,7 @@ class SegCapsTrunk(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the capsules at every pixel."""
+        poses: Tensor
         *skips, poses = self.encoder(images)
         for up, conv in zip(self.ups, [*self.convs, None], strict=True):
             poses = torch.cat([up(poses).poses, skips.pop()], dim=1)
@@ -347,7 +349,8 @@ class ConvDecodedTrunk(nn.Module):
             maps = torch.cat([up(maps).relu(), skips.pop()], dim=1)
             if conv is not None:
                 maps = conv(maps).relu()
-        return maps.to(images.dtype).unflatten(1, (-1, self.out_dim))
+        poses: Tensor = maps.to(images.dtype).unflatten(1, (-1, self.out_dim))
+        return poses
 
 
 class PixelDecoder(nn.Sequential):
