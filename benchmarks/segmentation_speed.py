@@ -7,10 +7,10 @@ a process of its own has had, less what it had before.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -131,7 +131,7 @@ def run_task(task, variant, side):
     """Train a step, or predict in tiles, and print the memory of it."""
     network = segcaps((1, side, side), 1, variant=variant)
     images = torch.rand(1, 1, side, side)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = read_memory("VmRSS")
     if task == "train":
         routed = network(images)
         decoded = network.reconstruct(routed.poses)
@@ -139,8 +139,14 @@ def run_task(task, variant, side):
     else:
         with torch.inference_mode():
             run_in_tiles(lambda tile: network(tile).activations, images, network, 256)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print((peak - before) / 1024)
+    print(read_memory("VmHWM") - before)
+
+
+def read_memory(name):
+    """Return the memory of this process in MB; Linux counts it."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    (line,) = (line for line in lines if line.startswith(name))
+    return int(line.split()[1]) / 1024
 
 
 def main():

@@ -6,6 +6,7 @@ The checks are those of estimators that are no classifiers, as this is none.
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skcaps import SegCapsSegmenter
@@ -31,6 +32,7 @@ def _masks(X, y):
     """Return a mask for each label, or what is no label as it is."""
     if y is None or np.ndim(X) != 2 or not np.size(X):
         return y
+    X = X.toarray() if sparse.issparse(X) else X
     try:
         brightness = abs(np.asarray(X)).astype(float)
     except (TypeError, ValueError):
