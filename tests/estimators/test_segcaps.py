@@ -12,6 +12,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 import skcaps
 from skcaps import SegCapsSegmenter
+from skcaps.estimators._patches import PatchDataset
 from skcaps.estimators._tiles import run_in_tiles
 from skcaps.metrics import dice_score
 from skcaps.nn import segcaps
@@ -237,6 +238,35 @@ def test_an_epoch_has_the_patches_that_cover_the_images():
 
     make(patch_size=8, batch_size=24, augmentation=look).fit(X, Y)
     assert seen == [(24, 1, 8, 8)]
+
+
+def test_patches_of_images_and_masks_are_from_one_place():
+    def look(images, masks):
+        assert_array_equal(images[:, 0] > 0.5, masks > 0)
+        return images, masks
+
+    make(patch_size=7, augmentation=look).fit(ONE * 0.9, ONE)
+
+
+def test_held_out_patches_cover_the_image():
+    segmenter = make().fit(X, Y)
+    rows = np.arange(2 * 144.0).reshape(2, 144)
+    dataset = PatchDataset(
+        rows,
+        np.zeros((2, 144), np.int16),
+        None,
+        layout=segmenter._fitted.layout,
+        input_range=(0, 1),
+        labels=segmenter._fitted.labels,
+        machine=segmenter._fitted.machine,
+        patch_size=5,
+    )
+    train, valid = dataset.split(0.5, 0)
+    assert len(train) == len(valid) == 9
+    batches = [valid.batch(torch.arange(9)).images for _ in range(2)]
+    assert torch.equal(*batches)
+    assert batches[0].shape == (9, 1, 5, 5)
+    assert len(batches[0].unique()) == 144
 
 
 def test_augmentation_moves_image_and_mask_together():
