@@ -128,6 +128,32 @@ def test_every_parameter_has_a_gradient(variant):
     assert all(p.grad.abs().sum() > 0 for p in network.parameters())
 
 
+# torch's compiler makes what torch warns of making.
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_compiled_layer_has_the_same_values_and_gradients():
+    torch.manual_seed(0)
+    layer = ConvCapsules(2, 3, 2, kernel_size=3).double()
+    poses = noise(1, 4, 2, 4, 4).requires_grad_()
+    found = []
+    for _ in range(2):
+        routed = layer(poses)
+        inputs = [poses, *layer.parameters()]
+        found.append([routed.poses, *torch.autograd.grad(routed.poses.sum(), inputs)])
+        layer.compile(backend="aot_eager")
+    assert_close(found[1], found[0], rtol=0, atol=1e-12)
+
+
+def test_bfloat16_is_left_to_the_convolutions():
+    network = build(n_classes=2).float()
+    images = noise(1, 1, 16, 16).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = network(images)
+    assert {part.dtype for part in found} == {torch.float32}
+    exact = network(images)
+    assert_close(found.activations, exact.activations, rtol=0, atol=0.02)
+    assert not torch.equal(found.activations, exact.activations)
+
+
 def test_starts_with_the_values_of_the_released_code():
     layer = ConvCapsules(32, 8, 64, kernel_size=5)
     assert_close(layer.weight.std().item(), (2 / (25 * 32)) ** 0.5, rtol=0.02, atol=0)
