@@ -8,6 +8,7 @@ from skcaps.estimators import (
     CapsNetClassifier,
     EfficientCapsNetClassifier,
     MatrixCapsNetClassifier,
+    SegCapsSegmenter,
 )
 from skcaps.persistence import load, save
 
@@ -16,6 +17,7 @@ __all__ = [
     "CapsNetClassifier",
     "EfficientCapsNetClassifier",
     "MatrixCapsNetClassifier",
+    "SegCapsSegmenter",
     "__version__",
     "load",
     "save",

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from sklearn.base import ClassifierMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skcaps.estimators import _fitting, _inputs, _state
-from skcaps.estimators._callbacks import CallbackSupportMixin, with_callbacks
-from skcaps.estimators._documentation import page_template
+from skcaps.estimators import _fitting, _inputs
+from skcaps.estimators._callbacks import with_callbacks
 from skcaps.estimators._fitted import class_activations, class_lengths
 from skcaps.estimators._labels import allows_several
 from skcaps.estimators._machine import PRECISIONS
 from skcaps.estimators._parameters import CapsuleEstimator
-from skcaps.estimators._range import from_unit, warn_of_drift
-from skcaps.nn import CapsuleNetwork
+from skcaps.estimators._range import from_unit
+from skcaps.estimators._served import ServedNetwork
 
 
 class BaseCapsuleClassifier(
-    CallbackSupportMixin, ClassifierMixin, TransformerMixin, CapsuleEstimator
+    ServedNetwork, ClassifierMixin, TransformerMixin, CapsuleEstimator
 ):
     """Train a capsule network with skorch and serve it as scikit-learn expects.
 
     A subclass is its parameters, the function that builds its network, and a docstring.
     """
 
-    _build_network: Callable[..., CapsuleNetwork]
-    # Of the link in scikit-learn's HTML representation.
-    _doc_link_module = "skcaps"
+    _recipe = _fitting.CLASSIFICATION
+    _fit_arguments = ("sample_weight", "sources", "source_target")
 
     @with_callbacks
     def fit(
@@ -527,19 +523,6 @@ class BaseCapsuleClassifier(
             len(swept), *n_dimensions, len(values), *_inputs.sample_shape(X)
         )
 
-    def _refuse(self, unknown):
-        if not unknown:
-            return
-        name = next(iter(unknown))
-        raise TypeError(
-            f"{type(self).__name__}.fit got an unexpected argument {name!r}"
-            f"{_hint(name, self.get_params(deep=False))}."
-        )
-
-    def _checked(self):
-        check_is_fitted(self)
-        return vars(self)["_fitted"]
-
     def _map(self, part, X):
         """Run the network over batches and join what a function makes of its result."""
         fitted = self._checked()
@@ -561,12 +544,6 @@ class BaseCapsuleClassifier(
             *beside,
         )
 
-    def _rows(self, X):
-        fitted = self._checked()
-        rows = _inputs.check_input(self, X, fitted.layout)
-        warn_of_drift(rows, fitted.input_range)
-        return rows
-
     def _encode(self, y, n_samples):
         labels = self._fitted.labels
         y = labels.check(_inputs.as_labels(y))
@@ -583,68 +560,12 @@ class BaseCapsuleClassifier(
         images = from_unit(fitted.decode(routed, *encoded), fitted.input_range)
         return fitted.layout.to_rows(images)
 
-    @property
-    def network_(self):
-        """The trained `skcaps.nn.CapsuleNetwork`."""
-        return self._checked().network
-
-    @property
-    def classes_(self):
-        """The labels, sorted, of shape (n_classes,)."""
-        return self._checked().labels.classes
-
-    @property
-    def image_shape_(self):
-        """Channels, height and width of the images."""
-        return self._checked().layout.shape
-
-    @property
-    def input_range_(self):
-        """The values that become 0 and 1 inside the network."""
-        return self._checked().input_range
-
-    @property
-    def device_(self):
-        """The device, as a string."""
-        return str(self._checked().machine.device)
-
-    @property
-    def n_parameters_(self):
-        """The number of trainable parameters."""
-        parameters = self._checked().network.parameters()
-        return sum(p.numel() for p in parameters if p.requires_grad)
-
-    @property
-    def _doc_link_template(self):
-        return page_template()
-
-    def __sklearn_is_fitted__(self):
-        return _fitting.is_fitted(self)
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = allows_several(self.loss, self.routing)
         dtype = PRECISIONS.get(self.precision, torch.float32)
         tags.transformer_tags.preserves_dtype = [str(dtype).removeprefix("torch.")]
         return tags
-
-    def __getstate__(self):
-        return _state.get_state(super().__getstate__())
-
-    def __setstate__(self, state):
-        with torch.inference_mode(False):
-            super().__setstate__(_state.set_state(state, self._build_network))
-
-
-def _hint(name, parameters):
-    """Return what a wrong name of an argument of `fit` was likely meant to be."""
-    own = ("sample_weight", "sources", "source_target")
-    if close := difflib.get_close_matches(name, own, cutoff=0.75):
-        return f"; the argument is {close[0]}"
-    longer = [known for known in parameters if known.endswith(f"_{name}")]
-    if close := longer or difflib.get_close_matches(name, parameters, cutoff=0.75):
-        return f"; pass {close[0]} to the constructor"
-    return ""
 
 
 def _entropy(coupling):

@@ -146,6 +146,25 @@ class ImageDataset(torch.utils.data.Dataset):
         marks = tuple(map(self._send, marks))
         return Batch(images, targets, weights, marks, self._take_sources(indices))
 
+    def augment(self, batch: Batch, augmentation) -> Batch:
+        """Change the images of a batch."""
+        images = batch.images
+        augmented = augmentation(images)
+        if not isinstance(augmented, torch.Tensor) or augmented.shape != images.shape:
+            is_tensor = isinstance(augmented, torch.Tensor)
+            got = tuple(augmented.shape) if is_tensor else type(augmented).__name__
+            raise ValueError(
+                "augmentation must map a tensor of images to one of the same shape, "
+                f"{tuple(images.shape)}, got {got}."
+            )
+        is_own = augmentation not in AUGMENTATIONS.values()
+        if is_own and not torch.isfinite(augmented).all():
+            raise ValueError(
+                "augmentation must return finite images, got some that are infinite or "
+                "NaN."
+            )
+        return batch._replace(images=augmented.to(images))
+
     def _to_images(self, rows) -> torch.Tensor:
         unit = to_unit(rows, self.input_range)
         return self.layout.to_images(unit.to(self.dtype))
@@ -207,22 +226,5 @@ class BatchIterator:
         for positions in order.tensor_split(len(self)):
             batch = self.dataset.batch(positions)
             if self.augmentation is not None:
-                batch = batch._replace(images=self._augment(batch.images))
+                batch = self.dataset.augment(batch, self.augmentation)
             yield batch
-
-    def _augment(self, images):
-        augmented = self.augmentation(images)
-        if not isinstance(augmented, torch.Tensor) or augmented.shape != images.shape:
-            is_tensor = isinstance(augmented, torch.Tensor)
-            got = tuple(augmented.shape) if is_tensor else type(augmented).__name__
-            raise ValueError(
-                "augmentation must map a tensor of images to one of the same shape, "
-                f"{tuple(images.shape)}, got {got}."
-            )
-        is_own = self.augmentation not in AUGMENTATIONS.values()
-        if is_own and not torch.isfinite(augmented).all():
-            raise ValueError(
-                "augmentation must return finite images, got some that are infinite or "
-                "NaN."
-            )
-        return augmented.to(images)

@@ -89,7 +89,14 @@ class FittedNetwork:
             return (found.to(dtype) if found.is_floating_point() else found).cpu()
 
         with undisturbed(device):
-            return _join(map(apply, _batches(rows, *beside)), len(rows)).numpy()
+            batches = _batches(rows, *beside, most=self._most_images())
+            return _join(map(apply, batches), len(rows)).numpy()
+
+    def _most_images(self) -> int:
+        """Return how many images are mapped at a time."""
+        pixels = getattr(self.network, "pixels_at_a_time", None)
+        _, height, width = self.layout.shape
+        return _BATCH if pixels is None else max(1, pixels // (height * width))
 
     def run(self, images: Tensor) -> Any:
         """Call the network, its convolutions in bfloat16 if they should.
@@ -161,10 +168,10 @@ def _join(parts, n_rows):
     return joined
 
 
-def _batches(rows, *beside):
+def _batches(rows, *beside, most=_BATCH):
     """Yield lists of tensors; after the last row its copies may follow."""
     fixed = rows.shape[1] <= _FEW_FEATURES
-    size = _FIXED_BATCH if fixed else _BATCH
+    size = _FIXED_BATCH if fixed else most
     for start in range(0, len(rows), size):
         part = slice(start, start + size)
         batch = [_inputs.as_tensor(rows[part])]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
 from inspect import signature
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -47,26 +49,56 @@ from skcaps.nn import calibrate
 _CALIBRATION_IMAGES = 64
 
 
-def fit(estimator, X, y, sample_weight, sources) -> None:
+class Recipe(NamedTuple):
+    """What differs between kinds of estimators, on the way from data to a network.
+
+    Attributes
+    ----------
+    start : callable
+        Takes an estimator, the first data and maybe `classes`, decides all that depends
+        on them, and returns the data set.
+    go_on : callable
+        Takes an estimator and later data, and returns the data set.
+    find_settings : callable
+        Takes an estimator, the data set and whether it is all data of a training;
+        returns the settings of an objective.
+    objective : type
+        Made of settings.
+    find_fault : callable
+        Takes the network, the data set and the learning rate; returns what shows that
+        nothing was learned, or None.
+    """
+
+    start: Callable[..., ImageDataset]
+    go_on: Callable[..., ImageDataset]
+    find_settings: Callable[..., Any]
+    objective: Callable[[Any], Any]
+    find_fault: Callable[..., str | None]
+
+
+def fit(estimator, X, y, *beside) -> None:
     """Train an estimator for all its epochs."""
-    with _kept_if_failing(estimator), torch.inference_mode(False):
+    recipe = estimator._recipe
+    with kept_if_failing(estimator), torch.inference_mode(False):
         if estimator.warm_start and is_fitted(estimator):
-            dataset = _continue_with(estimator, X, y, sample_weight, sources)
+            dataset = recipe.go_on(estimator, X, y, *beside)
         else:
-            dataset = _start_with(estimator, X, y, sample_weight, sources)
+            dataset = recipe.start(estimator, X, y, *beside)
         with (
             _random_state(estimator._fitted),
             fit_task(estimator, estimator.max_epochs) as context,
         ):
             _train_by_schedule(estimator, dataset, EpochTasks(estimator, context))
         with _random_state(estimator._fitted):
-            fault = find_fault(estimator.network_, dataset, estimator.learning_rate)
+            rate = estimator.learning_rate
+            fault = recipe.find_fault(estimator.network_, dataset, rate)
     # What was trained is kept, also where warnings are errors.
     warn_of_fault(fault, estimator.learning_rate)
 
 
-def partial_fit(estimator, X, y, classes, sample_weight, sources) -> None:
+def partial_fit(estimator, X, y, classes, *beside) -> None:
     """Train an estimator for one pass."""
+    recipe = estimator._recipe
     if estimator.early_stopping:
         raise ValueError(
             "partial_fit cannot hold out samples; set early_stopping=False."
@@ -77,11 +109,11 @@ def partial_fit(estimator, X, y, classes, sample_weight, sources) -> None:
             "part; pass the weights that compute_class_weight finds as a dict."
         )
     classes = _check_classes(estimator, classes)
-    with _kept_if_failing(estimator), torch.inference_mode(False):
+    with kept_if_failing(estimator), torch.inference_mode(False):
         if is_fitted(estimator):
-            dataset = _continue_with(estimator, X, y, sample_weight, sources)
+            dataset = recipe.go_on(estimator, X, y, *beside)
         else:
-            dataset = _start_with(estimator, X, y, sample_weight, sources, classes)
+            dataset = recipe.start(estimator, X, y, *beside, classes=classes)
         with _random_state(estimator._fitted):
             _train_one_pass(estimator, dataset)
             batch = dataset.sample(FEW_IMAGES)
@@ -104,7 +136,7 @@ def describe_architecture(estimator) -> dict:
 
 
 def _start_with(estimator, X, y, sample_weight, sources, classes=None) -> ImageDataset:
-    """Check the first data, decide all that depends on them, build the network."""
+    """Check the first images and labels, decide all that depends on them."""
     params = estimator.get_params(deep=False)
     machine = Machine.find(params)
     rows, y, layout = _inputs.check_fit_input(estimator, X, y)
@@ -127,26 +159,48 @@ def _start_with(estimator, X, y, sample_weight, sources, classes=None) -> ImageD
             sources, encoded, layout=layout, input_range=bounds, labels=labels
         ),
     )
-    architecture = {
-        **describe_architecture(estimator),
-        "image_shape": layout.shape,
-        "n_classes": len(labels.classes),
-    }
-    build = estimator._build_network
     is_calibrated = INITIALIZATIONS[estimator.initialization]
-    seed = draw_seed(estimator.random_state)
-    with isolated_random_state(seed, 0, machine.device):
-        network = build(**architecture).to(machine.dtype)
-        machine.place(network)
-        if is_calibrated(build, **architecture):
+
+    def initialize(network, architecture):
+        if is_calibrated(estimator._build_network, **architecture):
             batch = dataset.sample(_CALIBRATION_IMAGES)
             calibrate(network, batch.images, batch.targets, batch.sample_weight)
+
+    publish(estimator, dataset, machine, loss, initialize)
+    return dataset
+
+
+def publish(estimator, dataset, machine, loss, initialize) -> None:
+    """Build a network for a data set, and keep it with all that belongs to it.
+
+    Parameters
+    ----------
+    estimator : object
+    dataset : ImageDataset
+        The first.
+    machine : Machine
+    loss : str
+        What it is trained by.
+    initialize : callable
+        Takes the network and the arguments it was built with, and may change its
+        values.
+    """
+    architecture = {
+        **describe_architecture(estimator),
+        "image_shape": dataset.layout.shape,
+        "n_classes": dataset.labels.n_capsules,
+    }
+    seed = draw_seed(estimator.random_state)
+    with isolated_random_state(seed, 0, machine.device):
+        network = estimator._build_network(**architecture).to(machine.dtype)
+        machine.place(network)
+        initialize(network, architecture)
     fitted = FittedNetwork(
         network,
         architecture,
-        layout,
-        bounds,
-        labels,
+        dataset.layout,
+        dataset.input_range,
+        dataset.labels,
         machine,
         loss,
         seed,
@@ -154,13 +208,12 @@ def _start_with(estimator, X, y, sample_weight, sources, classes=None) -> ImageD
     )
     vars(estimator).pop("net_", None)
     vars(estimator).update(_fitted=fitted, history_=[], n_epochs_=0)
-    return dataset
 
 
 def _continue_with(estimator, X, y, sample_weight, sources) -> ImageDataset:
-    """Check later data and parameters against what the first decided."""
+    """Check later images and labels against what the first decided."""
     fitted = estimator._fitted
-    _check_same_network(estimator, fitted)
+    check_same_network(estimator, fitted)
     rows, y = _inputs.check_more_input(estimator, X, y, fitted.layout)
     warn_of_drift(rows, fitted.input_range)
     y = fitted.labels.check(y)
@@ -168,6 +221,24 @@ def _continue_with(estimator, X, y, sample_weight, sources) -> ImageDataset:
     check_presence(loss, estimator.routing, fitted.labels)
     weights = find_weights(sample_weight, estimator.class_weight, rows, y)
     encoded = fitted.labels.encode(y)
+    belonging = {
+        "layout": fitted.layout,
+        "input_range": fitted.input_range,
+        "labels": fitted.labels,
+    }
+    return ImageDataset(
+        rows,
+        encoded,
+        weights,
+        machine=go_on(estimator, loss),
+        sources=find_sources(sources, encoded, **belonging),
+        **belonging,
+    )
+
+
+def go_on(estimator, loss) -> Machine:
+    """Count one more training, and return the machine that it runs on."""
+    fitted = estimator._fitted
     machine = fitted.machine.follow(estimator.get_params(deep=False))
     estimator._fitted = replace(
         fitted,
@@ -175,25 +246,10 @@ def _continue_with(estimator, X, y, sample_weight, sources) -> ImageDataset:
         loss=loss,
         n_trainings=fitted.n_trainings + 1,
     )
-    return ImageDataset(
-        rows,
-        encoded,
-        weights,
-        layout=fitted.layout,
-        input_range=fitted.input_range,
-        labels=fitted.labels,
-        machine=machine,
-        sources=find_sources(
-            sources,
-            encoded,
-            layout=fitted.layout,
-            input_range=fitted.input_range,
-            labels=fitted.labels,
-        ),
-    )
+    return machine
 
 
-def _check_same_network(estimator, fitted: FittedNetwork) -> None:
+def check_same_network(estimator, fitted: FittedNetwork) -> None:
     """Raise a ValueError if parameters no longer describe the trained network."""
     changed = [
         name
@@ -206,7 +262,7 @@ def _check_same_network(estimator, fitted: FittedNetwork) -> None:
         raise ValueError(
             f"The parameters {', '.join(changed)} have changed since the first "
             "training, and its network does not fit them; set them back, or clone the "
-            "classifier to begin anew."
+            "estimator to begin anew."
         )
 
 
@@ -259,31 +315,19 @@ def _train(estimator, dataset, epochs) -> None:
 
 
 def _net(estimator, dataset, valid, tasks, kept=None):
-    if dataset.sources is not None and estimator.augmentation is not None:
-        raise ValueError(
-            "augmentation would change the images and leave the sources as they are; "
-            "set augmentation=None, or change both before fit."
-        )
     fitted = estimator._fitted
     machine = fitted.machine
     warn_without_bfloat16(machine.device, machine.precision)
     # The device and `compile` may have changed since the last training.
     machine.place(fitted.network)
-    settings = Settings(
-        fitted.labels,
-        fitted.loss,
-        reconstruction_weight=find_reconstruction_weight(
-            estimator.reconstruction_weight, fitted.layout.shape
-        ),
-        weight_scale=1.0 if tasks is None else 1 / dataset.mean_weight(),
-        in_bfloat16=machine.in_bfloat16,
-    )
+    recipe = estimator._recipe
+    settings = recipe.find_settings(estimator, dataset, tasks is not None)
     before = getattr(estimator, "net_", None)
     # The one before may be compiled.
     if before is not None and before.criterion.settings == settings:
         objective = before.criterion
     else:
-        objective = Objective(settings)
+        objective = recipe.objective(settings)
     compile_if(machine.compiled, objective)
     return build_net(
         fitted.network,
@@ -298,12 +342,30 @@ def _net(estimator, dataset, valid, tasks, kept=None):
     )
 
 
+def _find_settings(estimator, dataset, is_whole) -> Settings:
+    if dataset.sources is not None and estimator.augmentation is not None:
+        raise ValueError(
+            "augmentation would change the images and leave the sources as they are; "
+            "set augmentation=None, or change both before fit."
+        )
+    fitted = estimator._fitted
+    return Settings(
+        fitted.labels,
+        fitted.loss,
+        reconstruction_weight=find_reconstruction_weight(
+            estimator.reconstruction_weight, fitted.layout.shape
+        ),
+        weight_scale=1 / dataset.mean_weight() if is_whole else 1.0,
+        in_bfloat16=fitted.machine.in_bfloat16,
+    )
+
+
 def _random_state(fitted: FittedNetwork):
     return isolated_random_state(fitted.seed, fitted.n_trainings, fitted.machine.device)
 
 
 @contextmanager
-def _kept_if_failing(estimator):
+def kept_if_failing(estimator):
     """Give an estimator back its attributes and weights if a block raises an error.
 
     An interrupt by the user keeps what was trained until then, if anything was.
@@ -363,3 +425,8 @@ def _check_classes(estimator, classes):
                 f"{before.tolist()}."
             )
     return classes
+
+
+CLASSIFICATION = Recipe(
+    _start_with, _continue_with, _find_settings, Objective, find_fault
+)

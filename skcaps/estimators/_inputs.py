@@ -49,6 +49,66 @@ def check_more_input(estimator, X, y, layout):
     )
 
 
+def check_fit_masks(estimator, X, y):
+    """Check training images and masks, and decide the layout.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_samples, n_features)
+    masks : ndarray of shape (n_samples, pixels)
+    layout : ImageLayout
+    is_flat : bool
+        Whether each mask came as a row of pixels.
+    """
+    masks, mask_shape = flatten_masks(y)
+    rows, masks, layout = check_fit_input(estimator, X, masks)
+    check_mask_shape(mask_shape, layout)
+    return rows, masks, layout, len(mask_shape) == 1
+
+
+def check_more_masks(estimator, X, y, layout):
+    """Check images and masks of a later call against the first one's layout."""
+    masks, mask_shape = flatten_masks(y)
+    rows, masks = check_more_input(estimator, X, masks, layout)
+    check_mask_shape(mask_shape, layout)
+    return rows, masks
+
+
+def flatten_masks(y):
+    """Return masks as rows of pixels, and the shape of one.
+
+    Raises
+    ------
+    ValueError
+        If they have another number of axes, or are no labels.
+    """
+    masks = as_labels(y)
+    if masks is None:
+        return None, ()
+    if sparse.issparse(masks) or masks.ndim not in (2, 3) or not masks.size:
+        raise ValueError(
+            "y must hold a mask for each image, (n_samples, height, width) or "
+            f"(n_samples, pixels), got shape {masks.shape}."
+        )
+    is_whole = masks.dtype.kind != "f" or (np.isfinite(masks) & (masks % 1 == 0)).all()
+    if masks.dtype.kind not in "OUbiuf" or not is_whole:
+        raise ValueError(
+            "y must hold labels, whole numbers or strings, got continuous values, "
+            f"infinite ones or NaN (dtype {masks.dtype})."
+        )
+    return masks.reshape(len(masks), -1), masks.shape[1:]
+
+
+def check_mask_shape(mask_shape, layout: ImageLayout):
+    """Raise a ValueError unless each pixel of an image has a label."""
+    sides = tuple(layout.shape[1:])
+    if mask_shape not in (sides, (math.prod(sides),)):
+        raise ValueError(
+            f"y must hold masks of shape {sides} for images of {sides[0]}x{sides[1]} "
+            f"pixels, or rows of {math.prod(sides)}, got {mask_shape}."
+        )
+
+
 def check_input(estimator, X, layout):
     """Check data to predict from and return its rows."""
     return validate_data(estimator, _rows_of(X, layout), dtype="numeric", reset=False)

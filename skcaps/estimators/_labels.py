@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -31,6 +31,16 @@ class Labels(ABC):
 
     kind: ClassVar[str]
     classes: np.ndarray
+
+    @property
+    def n_capsules(self) -> int:
+        """How many capsules stand for them."""
+        return len(self.classes)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All else that they are made of."""
+        return {}
 
     @classmethod
     @abstractmethod

@@ -22,57 +22,15 @@ POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
 # A larger network than these make does not fit into any memory.
 SIZE = Interval(Integral, 1, 2**16, closed="both")
 _POSITIVE = Interval(Real, 0, None, closed="neither")
-_NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 
 
 @with_parameters
-class CapsuleEstimator(BaseEstimator):
-    """Store parameters, and document them for every subclass.
+class TrainedEstimator(BaseEstimator):
+    """Store what all trainings have, and check all parameters.
 
     Parameters
     ----------
-    image_shape : "auto", tuple of int or dict
-        ``(height, width)`` or ``(channels, height, width)``; three numbers are
-        ``(height, width, channels)`` if the last is at most four and less than half of
-        the second. A dict names the axes in their order, whatever their sizes:
-        ``{"height": 16, "width": 8, "channels": 4}``. "auto" takes the shape of 3-D and
-        4-D `X`; flat rows are a square grey image if their length is a square, else an
-        image one pixel high.
-    routing : str
-        How capsules are assigned to those above. By agreement: "dynamic",
-        "leaky_dynamic", which may leave a part unassigned, "self_attention",
-        "inverted_attention". As a mixture of Gaussians: "em", "vb" (variational Bayes).
-        By the capsule's own pose: "self". Not at all: "uniform" spreads them evenly,
-        "learned" trains one coupling for all images.
-    routing_iterations : int
-        Iterations of "dynamic", "leaky_dynamic", "em", "vb" and "inverted_attention";
-        the others have none.
-    share_weight : bool
-        Let all capsules of a layer share one matrix for each capsule above, as in
-        AffCapsNet (Gu, Tresp 2020), in place of one for each pair.
-    primary_dim : int
-        Dimension of the primary capsules.
-    pose_dim : int
-        Dimension of the class capsules.
-    hidden_capsules : sequence of (int, int)
-        Number and dimension of the capsules in each further layer.
-    stem : "paper" or torch.nn.Module
-        Any module from images to feature maps, such as a pretrained trunk, in place of
-        the paper's convolutions. It is copied, and trained with the rest unless its
-        parameters are frozen.
-    decoder : {"dense", "conv"} or None
-        What decodes poses to images.
-    reconstruction_weight : "auto" or float
-        Factor of the summed squared error of an image, values from 0 to 1. "auto" is
-        0.392 over the numbers in an image, so that the mean error counts the same at
-        every size: the papers' 0.0005 at 28x28.
-    initialization : {"auto", "calibrated", "paper"}
-        Initial weights: "paper" draws them as the code released with the paper does;
-        "calibrated" then scales them so that, on some training images, all capsules
-        have lengths far from 0 and from 1 (see `skcaps.nn.calibrate`). "auto" is
-        "calibrated" here: images need not be as bright as MNIST's.
-    loss : {"margin", "spread", "cross_entropy"}
-        Loss on the activations of the class capsules.
     learning_rate : float
         Step size of Adam at the start.
     learning_rate_decay : "auto" or float
@@ -160,18 +118,6 @@ class CapsuleEstimator(BaseEstimator):
         The trained torch module.
     """
 
-    image_shape: str | Sequence[int] | dict[str, int] = "auto"
-    routing: str = "dynamic"
-    routing_iterations: int = 3
-    share_weight: bool = False
-    primary_dim: int = 8
-    pose_dim: int = 16
-    hidden_capsules: Sequence[tuple[int, int]] = ()
-    stem: str | torch.nn.Module = "paper"
-    decoder: str | None = "dense"
-    reconstruction_weight: str | float = "auto"
-    initialization: str = "auto"
-    loss: str = "margin"
     learning_rate: float = 2e-3
     learning_rate_decay: str | float = "auto"
     learning_rate_warmup: int = 0
@@ -193,18 +139,6 @@ class CapsuleEstimator(BaseEstimator):
     compile: bool = False
 
     _parameter_constraints: ClassVar[dict] = {
-        "image_shape": [StrOptions({"auto"}), tuple, list, dict],
-        "routing": [StrOptions(set(ROUTINGS))],
-        "routing_iterations": [SIZE],
-        "share_weight": ["boolean"],
-        "primary_dim": [SIZE],
-        "pose_dim": [SIZE],
-        "hidden_capsules": [tuple, list],
-        "stem": [StrOptions({"paper"}), torch.nn.Module],
-        "decoder": [StrOptions(set(DECODERS)), None],
-        "reconstruction_weight": [StrOptions({"auto"}), _NOT_NEGATIVE],
-        "initialization": [StrOptions(set(INITIALIZATIONS))],
-        "loss": [StrOptions(set(LOSSES))],
         "learning_rate": [_POSITIVE],
         "learning_rate_decay": [
             StrOptions({"auto"}),
@@ -216,7 +150,7 @@ class CapsuleEstimator(BaseEstimator):
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [POSITIVE_INTEGER],
-        "tol": [_NOT_NEGATIVE],
+        "tol": [NOT_NEGATIVE],
         "augmentation": [StrOptions(set(AUGMENTATIONS)), callable, None],
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
         "warm_start": ["boolean"],
@@ -242,3 +176,88 @@ class CapsuleEstimator(BaseEstimator):
                     f"The {name!r} parameter of {type(self).__name__} must not be a "
                     f"boolean, got {value!r}."
                 )
+
+
+@with_parameters
+class CapsuleParameters:
+    """Store what describes a network with one set of class capsules for an image.
+
+    Parameters
+    ----------
+    image_shape : "auto", tuple of int or dict
+        ``(height, width)`` or ``(channels, height, width)``; three numbers are
+        ``(height, width, channels)`` if the last is at most four and less than half of
+        the second. A dict names the axes in their order, whatever their sizes:
+        ``{"height": 16, "width": 8, "channels": 4}``. "auto" takes the shape of 3-D and
+        4-D `X`; flat rows are a square grey image if their length is a square, else an
+        image one pixel high.
+    routing : str
+        How capsules are assigned to those above. By agreement: "dynamic",
+        "leaky_dynamic", which may leave a part unassigned, "self_attention",
+        "inverted_attention". As a mixture of Gaussians: "em", "vb" (variational Bayes).
+        By the capsule's own pose: "self". Not at all: "uniform" spreads them evenly,
+        "learned" trains one coupling for all images.
+    routing_iterations : int
+        Iterations of "dynamic", "leaky_dynamic", "em", "vb" and "inverted_attention";
+        the others have none.
+    share_weight : bool
+        Let all capsules of a layer share one matrix for each capsule above, as in
+        AffCapsNet (Gu, Tresp 2020), in place of one for each pair.
+    primary_dim : int
+        Dimension of the primary capsules.
+    pose_dim : int
+        Dimension of the class capsules.
+    hidden_capsules : sequence of (int, int)
+        Number and dimension of the capsules in each further layer.
+    stem : "paper" or torch.nn.Module
+        Any module from images to feature maps, such as a pretrained trunk, in place of
+        the paper's convolutions. It is copied, and trained with the rest unless its
+        parameters are frozen.
+    decoder : {"dense", "conv"} or None
+        What decodes poses to images.
+    reconstruction_weight : "auto" or float
+        Factor of the summed squared error of an image, values from 0 to 1. "auto" is
+        0.392 over the numbers in an image, so that the mean error counts the same at
+        every size: the papers' 0.0005 at 28x28.
+    initialization : {"auto", "calibrated", "paper"}
+        Initial weights: "paper" draws them as the code released with the paper does;
+        "calibrated" then scales them so that, on some training images, all capsules
+        have lengths far from 0 and from 1 (see `skcaps.nn.calibrate`). "auto" is
+        "calibrated" here: images need not be as bright as MNIST's.
+    loss : {"margin", "spread", "cross_entropy"}
+        Loss on the activations of the class capsules.
+    """
+
+    image_shape: str | Sequence[int] | dict[str, int] = "auto"
+    routing: str = "dynamic"
+    routing_iterations: int = 3
+    share_weight: bool = False
+    primary_dim: int = 8
+    pose_dim: int = 16
+    hidden_capsules: Sequence[tuple[int, int]] = ()
+    stem: str | torch.nn.Module = "paper"
+    decoder: str | None = "dense"
+    reconstruction_weight: str | float = "auto"
+    initialization: str = "auto"
+    loss: str = "margin"
+
+
+@with_parameters
+class CapsuleEstimator(TrainedEstimator, CapsuleParameters):
+    """Store parameters, and document them for every subclass."""
+
+    _parameter_constraints: ClassVar[dict] = {
+        "image_shape": [StrOptions({"auto"}), tuple, list, dict],
+        "routing": [StrOptions(set(ROUTINGS))],
+        "routing_iterations": [SIZE],
+        "share_weight": ["boolean"],
+        "primary_dim": [SIZE],
+        "pose_dim": [SIZE],
+        "hidden_capsules": [tuple, list],
+        "stem": [StrOptions({"paper"}), torch.nn.Module],
+        "decoder": [StrOptions(set(DECODERS)), None],
+        "reconstruction_weight": [StrOptions({"auto"}), NOT_NEGATIVE],
+        "initialization": [StrOptions(set(INITIALIZATIONS))],
+        "loss": [StrOptions(set(LOSSES))],
+        **TrainedEstimator._parameter_constraints,
+    }

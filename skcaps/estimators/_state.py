@@ -9,11 +9,14 @@ from typing import Any
 import torch
 
 from skcaps.estimators._fitted import FittedNetwork
-from skcaps.estimators._labels import KINDS
+from skcaps.estimators._labels import KINDS as LABEL_KINDS
 from skcaps.estimators._layout import ImageLayout
 from skcaps.estimators._machine import Machine, kept_random_state, resolve_device
+from skcaps.estimators._masks import MaskLabels
 from skcaps.estimators._warnings import warn
 from skcaps.nn import CapsuleNetwork
+
+KINDS: dict[str, type] = {**LABEL_KINDS, "mask": MaskLabels}
 
 # Rebuilt from the weights; skorch's net holds the optimiser, twice the weights.
 _NOT_PICKLED = ("net_", "_fitted", "_callback_fit_ctx", "_skl_callbacks_to_teardown")
@@ -26,7 +29,7 @@ def get_state(state: dict) -> dict:
         return kept
     fitted: FittedNetwork = state["_fitted"]
     architecture = fitted.architecture
-    stem = architecture["stem"]
+    stem = architecture.get("stem")
     if isinstance(stem, torch.nn.Module):
         # Loadable where there is no GPU; one object, so that it is pickled once.
         on_cpu = copy.deepcopy(stem).cpu()
@@ -42,6 +45,7 @@ def get_state(state: dict) -> dict:
             name for name, kind in KINDS.items() if isinstance(fitted.labels, kind)
         ),
         "classes": fitted.labels.classes,
+        "label_options": fitted.labels.options,
         "precision": fitted.machine.precision,
         "loss": fitted.loss,
         "seed": fitted.seed,
@@ -62,7 +66,7 @@ def set_state(state: dict, build: Callable[..., CapsuleNetwork]) -> dict:
     weights = restored.pop("_weights")
     if "_description" not in restored:
         raise ValueError(
-            "This classifier was kept by an older version of skcaps; load it there, or "
+            "This estimator was kept by an older version of skcaps; load it there, or "
             "fit again."
         )
     plain = restored.pop("_description")
@@ -74,7 +78,8 @@ def set_state(state: dict, build: Callable[..., CapsuleNetwork]) -> dict:
         plain["architecture"],
         ImageLayout(tuple(plain["image_shape"]), tuple(plain["axes"])),
         plain["input_range"],
-        KINDS[plain["labels"]](plain["classes"]),
+        # Older files have none.
+        KINDS[plain["labels"]](plain["classes"], **plain.get("label_options", {})),
         machine,
         plain["loss"],
         plain["seed"],
@@ -91,7 +96,7 @@ def _rebuild(
 ) -> CapsuleNetwork:
     """Build a network and give it its values, without drawing others first."""
     tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
-    if isinstance(architecture["stem"], torch.nn.Module):
+    if isinstance(architecture.get("stem"), torch.nn.Module):
         # It has values of its own, and is run to find out what it returns.
         with kept_random_state(), torch.device("cpu"):
             network = build(**architecture).to(dtype)
@@ -142,6 +147,6 @@ def _machine_here(device, precision, compiled) -> Machine:
     try:
         found = resolve_device(device)
     except ValueError:
-        warn(f"device={device!r} is not here; the classifier runs on the CPU.")
+        warn(f"device={device!r} is not here; the estimator runs on the CPU.")
         found = torch.device("cpu")
     return Machine(device, found, precision, compiled)

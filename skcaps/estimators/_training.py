@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from skcaps.estimators._checkpoint import plain
 from skcaps.estimators._dataset import BatchIterator
 from skcaps.estimators._optimizer import Adam
-from skcaps.functional import AUGMENTATIONS
+from skcaps.functional import AUGMENTATIONS, MASK_AUGMENTATIONS
 
 _SECONDS_BETWEEN_LOSSES = 1.0
 
@@ -464,7 +464,8 @@ def _advice(params):
 
 def _augmentation(params):
     chosen = params["augmentation"]
-    return AUGMENTATIONS[chosen] if isinstance(chosen, str) else chosen
+    named = {**AUGMENTATIONS, **MASK_AUGMENTATIONS}
+    return named[chosen] if isinstance(chosen, str) else chosen
 
 
 def _decay(params, n_batches):

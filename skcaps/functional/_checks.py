@@ -50,6 +50,21 @@ def check_matrix_poses(poses: Tensor, weight: Tensor) -> None:
         )
 
 
+def check_map_weight(name: str, weight: Tensor, axes: str) -> None:
+    """Raise ValueError unless `weight` has five axes."""
+    if weight.ndim != 5:
+        raise ValueError(f"{name} must have shape {axes}, got {tuple(weight.shape)}.")
+
+
+def check_map_poses(poses: Tensor, dim_in: int) -> None:
+    """Raise ValueError unless `poses` are those of capsules on maps."""
+    if poses.ndim != 5 or poses.shape[2] != dim_in or not poses.shape[1]:
+        raise ValueError(
+            f"poses must have shape (batch, caps_in, {dim_in}, height, width), "
+            f"got {tuple(poses.shape)}."
+        )
+
+
 def check_images(images: Tensor) -> None:
     """Raise unless `images` is a batch of images of floating point."""
     if images.ndim != 4:

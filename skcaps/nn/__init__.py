@@ -18,6 +18,7 @@ from skcaps.nn._initialization import (
     he_normal_,
     truncated_normal_,
 )
+from skcaps.nn._map_capsules import ConvCapsules, ConvTransposeCapsules
 from skcaps.nn._matrix_capsnet import (
     MatrixCapsNetStem,
     MatrixCapsuleNetwork,
@@ -28,6 +29,17 @@ from skcaps.nn._networks import CapsuleNetwork, capsnet, efficient_capsnet
 from skcaps.nn._norm import BatchNorm, InstanceNorm
 from skcaps.nn._primary import DepthwisePrimaryCapsules, PrimaryCapsules
 from skcaps.nn._published import is_published_efficient
+from skcaps.nn._segmentation import (
+    PIXEL_DECODERS,
+    SEGCAPS_VARIANTS,
+    BasicCapsTrunk,
+    CapsuleEncoder,
+    ConvDecodedTrunk,
+    PixelDecoder,
+    SegCapsTrunk,
+    SegmentationNetwork,
+    segcaps,
+)
 from skcaps.nn._stems import (
     NORMS,
     CapsNetStem,
@@ -54,16 +66,23 @@ __all__ = [
     "DECODERS",
     "MIXTURES",
     "NORMS",
+    "PIXEL_DECODERS",
     "ROUTINGS",
+    "SEGCAPS_VARIANTS",
     "ActivationRouting",
+    "BasicCapsTrunk",
     "BatchNorm",
     "CapsNetStem",
     "CapsuleConv2d",
+    "CapsuleEncoder",
     "CapsuleLayer",
     "CapsuleNetwork",
     "ClassCapsules2d",
+    "ConvCapsules",
+    "ConvDecodedTrunk",
     "ConvDecoder",
     "ConvGeometry",
+    "ConvTransposeCapsules",
     "CustomStem",
     "DenseDecoder",
     "DepthwisePrimaryCapsules",
@@ -77,8 +96,11 @@ __all__ = [
     "MatrixCapsNetStem",
     "MatrixCapsuleNetwork",
     "MatrixPrimaryCapsules",
+    "PixelDecoder",
     "PrimaryCapsules",
     "Routing",
+    "SegCapsTrunk",
+    "SegmentationNetwork",
     "SelfAttentionRouting",
     "SelfRouting",
     "UniformRouting",
@@ -97,5 +119,6 @@ __all__ = [
     "matrix_capsnet_geometry",
     "matrix_primary_geometry",
     "primary_geometry",
+    "segcaps",
     "truncated_normal_",
 ]

@@ -6,10 +6,11 @@ from collections.abc import Collection, Sequence
 from numbers import Integral
 
 
-def check_option(name: str, value: object, options: Collection[str]) -> None:
+def check_option(name: str, value: object, options: Collection[object]) -> None:
     """Raise a ValueError if `value` is none of the options."""
     if value not in options:
-        raise ValueError(f"{name} must be one of {sorted(options)}, got {value!r}.")
+        known = sorted(options, key=str)
+        raise ValueError(f"{name} must be one of {known}, got {value!r}.")
 
 
 def check_positive(**numbers: object) -> None:

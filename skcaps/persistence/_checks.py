@@ -15,9 +15,9 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
-from skcaps.estimators._labels import KINDS
 from skcaps.estimators._machine import PRECISIONS
-from skcaps.functional import LOSSES
+from skcaps.estimators._state import KINDS
+from skcaps.functional import LOSSES, MAP_LOSSES
 
 # The networks read images to maps of at most 12 places, by strides that are no longer
 # than the kernel in the first layer, and at most 2 in each other.
@@ -46,9 +46,16 @@ _DESCRIPTION: dict[str, list[Any]] = {
     "labels": [StrOptions(set(KINDS))],
     "classes": [np.ndarray],
     "precision": [StrOptions(set(PRECISIONS))],
-    "loss": [StrOptions(set(LOSSES))],
+    "loss": [StrOptions({*LOSSES, *MAP_LOSSES})],
     "seed": [_COUNT],
     "n_trainings": [_POSITIVE],
+}
+
+
+_MASK_OPTIONS: dict[str, list[Any]] = {
+    "background": [_COUNT],
+    "ignored": [str, Integral, None],
+    "flat": ["boolean"],
 }
 
 
@@ -85,6 +92,7 @@ def check_state(
     _check_features(fitted, description)
     _check_input_range(description["input_range"])
     _check_classes(description)
+    _check_label_options(description)
     _check_architecture(estimator, description)
     _check_weights(description["architecture"], weights)
 
@@ -166,13 +174,30 @@ def _check_classes(description: dict[str, Any]) -> None:
         raise ValueError("classes must be sorted, each once.")
 
 
+def _check_label_options(description: dict[str, Any]) -> None:
+    options = description.get("label_options", {})
+    if description["labels"] != "mask":
+        if options != {}:
+            raise ValueError(f"label_options must be empty, got {options}.")
+        return
+    _check_table("label_options", options, _MASK_OPTIONS)
+    n_classes = len(description["classes"])
+    if len(options) > len(_MASK_OPTIONS) or options["background"] >= n_classes:
+        raise ValueError(
+            f"label_options must name one of {n_classes} classes as background, got "
+            f"{options}."
+        )
+
+
 def _check_architecture(estimator: Any, description: dict[str, Any]) -> None:
     architecture = description["architecture"]
     params = estimator.get_params(deep=False)
     arguments = signature(estimator._build_network).parameters
     decided = {
         "image_shape": description["image_shape"],
-        "n_classes": len(description["classes"]),
+        "n_classes": KINDS[description["labels"]](
+            description["classes"], **description.get("label_options", {})
+        ).n_capsules,
     }
     expected = {name for name in arguments if name in params or name in decided}
     if architecture.keys() != expected:
@@ -224,6 +249,8 @@ def _check_size(architecture: dict[str, Any], weights: dict[str, np.ndarray]) ->
         for name, array in weights.items()
         if name.startswith("stem.") and array.ndim == 4 and array.size
     ]
+    if "stem" not in architecture:
+        return
     longest = max(kernels, default=0)
     sides = architecture["image_shape"]
     if max(sides[1:]) > _SIDE_PER_KERNEL * longest * 2**n_convolutions:

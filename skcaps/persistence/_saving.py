@@ -1,4 +1,4 @@
-"""Write fitted classifiers to files, and read them."""
+"""Write fitted estimators to files, and read them."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _TROUBLES = (
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
-    """Write a fitted classifier to one safetensors file.
+    """Write a fitted estimator to one safetensors file.
 
     The file holds the weights, and the parameters and fitted attributes as JSON.
     Loading it runs no code from it, unlike a pickle or joblib file.
 
     Parameters
     ----------
-    estimator : CapsNetClassifier or EfficientCapsNetClassifier
-        A fitted classifier.
+    estimator : CapsNetClassifier, EfficientCapsNetClassifier or SegCapsSegmenter
+        A fitted estimator.
     path : str or path-like
         The file to write. One that is there is replaced as a whole, or left as it was
         if writing fails; its mode stays and, where the system lets it, its owner.
@@ -56,7 +56,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     NotFittedError
-        If the classifier is not fitted.
+        If the estimator is not fitted.
     FileExistsError
         If `path` is no file, but a folder, a device or a pipe.
     FileNotFoundError
@@ -119,7 +119,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """Read a classifier from a file that `save` wrote.
+    """Read an estimator from a file that `save` wrote.
 
     Parameters
     ----------
@@ -128,8 +128,8 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    estimator : CapsNetClassifier or EfficientCapsNetClassifier
-        The fitted classifier, on the device that its parameter `device` names.
+    estimator : CapsNetClassifier, EfficientCapsNetClassifier or SegCapsSegmenter
+        The fitted estimator, on the device that its parameter `device` names.
 
     Raises
     ------

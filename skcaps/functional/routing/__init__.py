@@ -11,6 +11,11 @@ from skcaps.functional.routing._inverted_attention import (
     inverted_attention_routing,
 )
 from skcaps.functional.routing._learned import learned_routing
+from skcaps.functional.routing._locally_constrained import (
+    conv_capsules,
+    conv_transpose_capsules,
+    locally_constrained_from_votes,
+)
 from skcaps.functional.routing._routed import Routed
 from skcaps.functional.routing._self import self_from_votes, self_routing
 from skcaps.functional.routing._self_attention import self_attention_routing
@@ -24,6 +29,8 @@ from skcaps.functional.routing._windows import Windows
 __all__ = [
     "Routed",
     "Windows",
+    "conv_capsules",
+    "conv_transpose_capsules",
     "dynamic_routing",
     "em_convolution",
     "em_from_votes",
@@ -31,6 +38,7 @@ __all__ = [
     "inverted_attention_from_votes",
     "inverted_attention_routing",
     "learned_routing",
+    "locally_constrained_from_votes",
     "self_attention_routing",
     "self_from_votes",
     "self_routing",

@@ -198,7 +198,7 @@ def _walk_back(
     parents = squash(sums)
     last = len(sums) - 1
     first = last - n_steps + 1
-    grad_sums = _pull_back(squash, sums[last], grad_parents)
+    grad_sums = pull_back(squash, sums[last], grad_parents)
     # One pass over the votes for the logits of all steps and the first gradient.
     so_far = parents.cumsum(dim=0)[max(first - 1, 0) : last]
     *logits, grad = _agree_with_all(votes, [*so_far, grad_sums])
@@ -218,10 +218,10 @@ def _walk_back(
             grad = _agree(votes, grad_sums)
         elif grad_coupling is not None:
             grad = grad + grad_coupling
-        grad_logits = grad_logits + _softmax_gradient(coupling, grad)
+        grad_logits = grad_logits + softmax_gradient(coupling, grad)
         left.append(grad_logits)
         right.append(parents[step - 1])
-        grad_sums = _pull_back(squash, sums[step - 1], _add_up(votes, grad_logits))
+        grad_sums = pull_back(squash, sums[step - 1], _add_up(votes, grad_logits))
     return _OuterProducts(left, right, grad_bias)
 
 
@@ -282,13 +282,14 @@ def _agree_with_all(votes: Tensor, vectors: list[Tensor]) -> tuple[Tensor, ...]:
     return (torch.stack(vectors, dim=2) @ votes.mT).unbind(2)
 
 
-def _softmax_gradient(coupling: Tensor, grad: Tensor) -> Tensor:
+def softmax_gradient(coupling: Tensor, grad: Tensor, dim: int = 1) -> Tensor:
+    """Return the gradient of logits from that of their softmax."""
     # An orphan's coupling is used nowhere, so it adds nothing to the sum.
     product = coupling * grad
-    return product - coupling * product.sum(dim=1, keepdim=True)
+    return product - coupling * product.sum(dim=dim, keepdim=True)
 
 
-def _pull_back(squash: Squash, sums: Tensor, grad: Tensor) -> Tensor:
+def pull_back(squash: Squash, sums: Tensor, grad: Tensor) -> Tensor:
     """Return the gradient before the squash from the one after it."""
     pulled: Tensor
     if torch.compiler.is_compiling():

@@ -45,6 +45,67 @@ def matrix_votes(children, weight):
     return out
 
 
+def map_votes(children, weight, stride=1):
+    """A convolution for each type of children, (caps_in, caps_out, dim, rows, columns).
+
+    Children are (caps_in, dim_in, height, width), with zeros around them.
+    """
+    caps_in, _, *sides = children.shape
+    caps_out, dim_out, dim_in, kernel, _ = weight.shape
+    outputs = [math.ceil(side / stride) for side in sides]
+    before = [
+        max((n - 1) * stride + kernel - side, 0) // 2
+        for n, side in zip(outputs, sides, strict=True)
+    ]
+    out = np.zeros((caps_in, caps_out, dim_out, *outputs))
+    for i, j, e, row, column in np.ndindex(*out.shape):
+        for d, a, b in np.ndindex(dim_in, kernel, kernel):
+            y, x = row * stride + a - before[0], column * stride + b - before[1]
+            if 0 <= y < sides[0] and 0 <= x < sides[1]:
+                out[i, j, e, row, column] += (
+                    weight[j, e, d, a, b] * children[i, d, y, x]
+                )
+    return out
+
+
+def transposed_map_votes(children, weight, stride=2):
+    """Every child adds to all parents that it reaches; weight has dim_in first."""
+    caps_in, _, *sides = children.shape
+    _, caps_out, dim_out, kernel, _ = weight.shape
+    before = (kernel - stride) // 2
+    out = np.zeros((caps_in, caps_out, dim_out, *(stride * side for side in sides)))
+    for i, d, y, x in np.ndindex(*children.shape):
+        for j, e, a, b in np.ndindex(caps_out, dim_out, kernel, kernel):
+            row, column = y * stride + a - before, x * stride + b - before
+            if 0 <= row < out.shape[3] and 0 <= column < out.shape[4]:
+                out[i, j, e, row, column] += (
+                    weight[d, j, e, a, b] * children[i, d, y, x]
+                )
+    return out
+
+
+def locally_constrained(votes, bias, iterations=3):
+    """Algorithm 1 of LaLonde and Bagci (2018), pixel by pixel."""
+    caps_in, caps_out, dim, rows, columns = votes.shape
+    poses = np.zeros((caps_out, dim, rows, columns))
+    couplings = np.zeros((caps_in, caps_out, rows, columns))
+    for y, x in np.ndindex(rows, columns):
+        here = votes[..., y, x]
+        logits = np.zeros((caps_in, caps_out))
+        for _ in range(iterations):
+            coupling = np.array([softmax(logits[i]) for i in range(caps_in)])
+            for j in range(caps_out):
+                total = sum(coupling[i, j] * here[i, j] for i in range(caps_in))
+                total = total + bias[j]
+                norm = math.sqrt(inner(total, total))
+                poses[j, :, y, x] = total * norm / (1 + norm**2)
+            for i in range(caps_in):
+                for j in range(caps_out):
+                    logits[i, j] += inner(here[i, j], poses[j, :, y, x])
+        couplings[..., y, x] = coupling
+    return poses, couplings
+
+
 def em(
     votes,
     activations,

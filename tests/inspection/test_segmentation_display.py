@@ -1,0 +1,74 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.exceptions import NotFittedError
+
+from skcaps import SegCapsSegmenter
+from skcaps.inspection import SegmentationDisplay
+
+IMAGES = np.linspace(0, 1, 3 * 6 * 8).reshape(3, 6, 8)
+TRUE = (IMAGES > 0.5).astype(int)
+FOUND = (IMAGES > 0.6).astype(int)
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def difference(display):
+    """The last row of pictures."""
+    return np.asarray(display.im_.get_array())[-6:]
+
+
+def test_shows_where_masks_differ():
+    display = SegmentationDisplay.from_predictions(IMAGES, TRUE, FOUND)
+    labels = [text.get_text() for text in display.ax_.get_yticklabels()]
+    assert labels == ["image", "mask", "prediction", "difference"]
+    shown = difference(display)
+    red = (shown[..., 0] > 0.8) & (shown[..., 1] < 0.2) & (shown[..., 3] == 1)
+    assert red.sum() == (TRUE != FOUND).sum()
+
+
+@pytest.mark.parametrize(
+    ("masks", "ignored"),
+    [
+        (np.where(TRUE != FOUND, -1, TRUE), -1),
+        (np.where(TRUE != FOUND, "?", TRUE.astype(str)), "?"),
+    ],
+)
+def test_unknown_pixels_are_never_wrong(masks, ignored):
+    found = FOUND.astype(masks.dtype)
+    display = SegmentationDisplay.from_predictions(
+        IMAGES, masks, found, ignore_label=ignored
+    )
+    shown = difference(display)
+    assert not ((shown[..., 0] > 0.8) & (shown[..., 1] < 0.2)).any()
+    assert (np.isclose(shown[..., 0], 0.6)).sum() == (masks == ignored).sum()
+
+
+def test_colour_images_keep_their_colours():
+    images = np.random.default_rng(0).random((1, 4, 4, 3))
+    masks = np.zeros((1, 4, 4), int)
+    display = SegmentationDisplay(images, masks, masks, value_range=(0, 1)).plot()
+    assert_allclose(display.im_.get_array()[:4, :4, :3], images[0])
+
+
+def test_shows_the_first_images_of_an_estimator():
+    segmenter = SegCapsSegmenter(variant="encoder", max_epochs=1, random_state=0)
+    flat = IMAGES.reshape(3, -1)
+    segmenter.set_params(image_shape=(6, 8)).fit(flat, TRUE)
+    display = SegmentationDisplay.from_estimator(segmenter, flat, TRUE, n_images=2)
+    assert display.y_pred.shape == (2, 6, 8)
+    assert len(display.ax_.get_xticks()) == 2
+
+
+def test_says_what_is_wrong():
+    with pytest.raises(ValueError, match=r"shape of the images, \(3, 6, 8\), got"):
+        SegmentationDisplay(IMAGES, TRUE[:2], FOUND).plot()
+    with pytest.raises(ValueError, match="n_images must be at least 1, got 0"):
+        SegmentationDisplay.from_predictions(IMAGES, TRUE, FOUND, n_images=0)
+    with pytest.raises(NotFittedError):
+        SegmentationDisplay.from_estimator(SegCapsSegmenter(), IMAGES, TRUE)
