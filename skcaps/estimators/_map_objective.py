@@ -44,9 +44,15 @@ class MapObjective(nn.Module):
         self.settings = settings
 
     def forward(
-        self, network: SegmentationNetwork, batch: Batch
+        self,
+        network: SegmentationNetwork,
+        batch: Batch,
+        progress: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return the loss and the lengths (batch, caps, height, width)."""
+        """Return the loss and the lengths (batch, caps, height, width).
+
+        No loss of maps changes with `progress`, the share of the training that is done.
+        """
         _, loss_name, reconstruction_weight, weight, in_bfloat16 = self.settings
         images, masks, *_ = batch
         class_weight = None if weight is None else images.new_tensor(weight)

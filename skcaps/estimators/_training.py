@@ -130,8 +130,10 @@ class CapsuleNet(NeuralNet):
         """Return the share of the training done with this step, if there is an end."""
         if self.n_steps is None:
             return None
-        # Not a Python number, for which a compiler would compile every step anew.
-        return torch.tensor(self.optimizer_.n_steps / self.n_steps, device=self.device)
+        # Not a Python number, for which a compiler would compile every step anew, and
+        # filled on the device, so that nothing waits for it.
+        share = self.optimizer_.n_steps / self.n_steps
+        return torch.full((), share, device=self.device)
 
     def validation_step(self, batch, **fit_params):
         """Compute the loss of one held-out batch."""
