@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from skcaps.nn import segcaps
+
 from ._small import each_network, each_routing, random_images, small
 
 # What torch warns of is its own doing.
@@ -16,15 +18,31 @@ pytestmark = pytest.mark.filterwarnings(
 OTHERS = random_images(70, 1, 12, 12)
 
 
+def assert_traced(network, images, path):
+    torch.jit.trace(network, images[:3]).save(path)
+    loaded = torch.jit.load(path)
+    for found, expected in zip(loaded(images), network(images), strict=True):
+        assert_close(found, expected)
+
+
+def assert_exported(network, images, path):
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(
+        network, (images[:3],), dynamic_shapes={"images": {0: batch}}
+    )
+    torch.export.save(program, path)
+    found = torch.export.load(path).module()(images)
+    expected = network(images)
+    assert type(found) is type(expected)
+    assert_close(tuple(found), tuple(expected))
+
+
 @each_network
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @each_routing
 def test_trace(name, routing, tmp_path):
     network = small(name, routing=routing, hidden_capsules=((5, 4),)).eval()
-    torch.jit.trace(network, OTHERS[:3]).save(tmp_path / "network.pt")
-    loaded = torch.jit.load(tmp_path / "network.pt")
-    for found, expected in zip(loaded(OTHERS), network(OTHERS), strict=True):
-        assert_close(found, expected)
+    assert_traced(network, OTHERS, tmp_path / "network.pt")
 
 
 @pytest.mark.parametrize(
@@ -32,12 +50,27 @@ def test_trace(name, routing, tmp_path):
 )
 def test_export(name, routing, tmp_path):
     network = small(name, routing=routing).eval()
-    batch = torch.export.Dim("batch")
-    program = torch.export.export(
-        network, (OTHERS[:3],), dynamic_shapes={"images": {0: batch}}
-    )
-    torch.export.save(program, tmp_path / "network.pt2")
-    loaded = torch.export.load(tmp_path / "network.pt2").module()
-    found, expected = loaded(OTHERS), network(OTHERS)
-    assert type(found) is type(expected)
-    assert_close(tuple(found), tuple(expected))
+    assert_exported(network, OTHERS, tmp_path / "network.pt2")
+
+
+@pytest.fixture
+def segmenting():
+    """A function that builds a small network of some variant, in double precision."""
+
+    def build(variant):
+        torch.manual_seed(0)
+        return segcaps((1, 8, 8), 2, variant=variant).double().eval()
+
+    return build
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("variant", ["r3", "encoder", "basic"])
+def test_trace_of_maps(variant, segmenting, tmp_path):
+    images = random_images(5, 1, 13, 9, dtype=torch.float64)
+    assert_traced(segmenting(variant), images, tmp_path / "network.pt")
+
+
+def test_export_of_maps(segmenting, tmp_path):
+    images = random_images(5, 1, 13, 9, dtype=torch.float64)
+    assert_exported(segmenting("basic"), images, tmp_path / "network.pt2")

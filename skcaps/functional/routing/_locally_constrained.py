@@ -10,8 +10,12 @@ from torch import Tensor
 from skcaps.functional._checks import check_shape
 from skcaps.functional._map_squash import map_lengths, squash_map
 from skcaps.functional._map_votes import conv_transpose_votes, conv_votes
+from skcaps.functional._recording import is_recorded
 from skcaps.functional._squash import Squash, squash
-from skcaps.functional.routing._map_agreement import RouteMapsByAgreement
+from skcaps.functional.routing._map_agreement import (
+    RouteMapsByAgreement,
+    route_maps_plainly,
+)
 from skcaps.functional.routing._routed import Routed
 
 
@@ -206,8 +210,9 @@ def locally_constrained_from_votes(
     _check(iterations, bias, votes.shape[2:4])
     if votes.shape[2] == 1:
         iterations = 1
+    route = route_maps_plainly if is_recorded() else RouteMapsByAgreement.apply
     with torch.autocast(votes.device.type, enabled=False):
-        poses, coupling = RouteMapsByAgreement.apply(  # type: ignore[no-untyped-call]
+        poses, coupling = route(
             votes.contiguous(),
             None if bias is None else bias.to(votes.dtype),
             iterations,
@@ -233,7 +238,7 @@ def _route(
     sums = vote(poses.sum(dim=1, keepdim=True) / caps_out).squeeze(1)
     _check(iterations, bias, sums.shape[1:3])
     coupling = sums.new_full((), 1 / caps_out)
-    shape = (len(sums), poses.shape[1], caps_out, *sums.shape[3:])
+    shape = (sums.shape[0], poses.shape[1], caps_out, *sums.shape[3:])
     with torch.autocast(poses.device.type, enabled=False):
         if bias is not None:
             sums = sums + bias.to(sums.dtype)[..., None, None]

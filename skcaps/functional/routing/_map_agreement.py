@@ -60,6 +60,24 @@ class RouteMapsByAgreement(torch.autograd.Function):
         return grad_votes, None if bias is None else grad_bias, None, None
 
 
+def route_maps_plainly(
+    votes: Tensor, bias: Tensor | None, iterations: int, squash: Squash
+) -> tuple[Tensor, Tensor]:
+    """Compute what `RouteMapsByAgreement` does, in torch's operators, in one part.
+
+    They have derivatives of any order, and a graph of them runs without skcaps.
+    """
+    coupling, logits = _uniform(votes), None
+    for step in range(iterations):
+        if step:
+            agreement = (votes * parents.unsqueeze(1)).sum(dim=3)
+            logits = agreement if logits is None else logits + agreement
+            coupling = torch.softmax(logits, dim=2)
+        total = _add_bias((votes * coupling.unsqueeze(3)).sum(dim=1), bias)
+        parents = squash_map(squash, total)
+    return parents, coupling
+
+
 def _iterate(
     votes: Tensor, bias: Tensor | None, iterations: int, squash: Squash
 ) -> tuple[list[Tensor], list[Tensor]]:
@@ -166,14 +184,7 @@ def _differentiable_gradients(
     """Return gradients that have gradients; this takes the memory of all products."""
     votes, bias, *_ = ctx.saved_tensors
     with torch.enable_grad(), torch.autocast(votes.device.type, enabled=False):
-        coupling = _uniform(votes)
-        logits = torch.zeros_like(coupling)
-        for step in range(ctx.iterations):
-            coupling = torch.softmax(logits, dim=2) if step else coupling
-            total = _add_bias((votes * coupling.unsqueeze(3)).sum(dim=1), bias)
-            parents = squash_map(ctx.squash, total)
-            logits = logits + (votes * parents.unsqueeze(1)).sum(dim=3)
-    outputs = (parents, coupling)
+        outputs = route_maps_plainly(votes, bias, ctx.iterations, ctx.squash)
     used = [
         index
         for index, grad in enumerate(grads)

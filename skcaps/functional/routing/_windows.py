@@ -127,7 +127,7 @@ class Windows(NamedTuple):
             # Each child's own highest logit: others may be hundreds above it.
             best = logits.detach().amax(dim=-1)
             places = numbers.to(best.device).expand_as(best).flatten(1)
-            highest = best.new_full((len(best), n_children), -torch.inf)
+            highest = best.new_full((best.shape[0], n_children), -torch.inf)
             highest.scatter_reduce_(1, places, best.flatten(1), "amax")
             highest = highest.gather(1, places).view_as(best)
             powers = (logits - highest.unsqueeze(-1)).exp().sum(dim=-1)
