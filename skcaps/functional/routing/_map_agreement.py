@@ -67,14 +67,18 @@ def route_maps_plainly(
 
     They have derivatives of any order, and a graph of them runs without skcaps.
     """
-    coupling, logits = _uniform(votes), None
-    for step in range(iterations):
-        if step:
-            agreement = (votes * parents.unsqueeze(1)).sum(dim=3)
-            logits = agreement if logits is None else logits + agreement
-            coupling = torch.softmax(logits, dim=2)
-        total = _add_bias((votes * coupling.unsqueeze(3)).sum(dim=1), bias)
-        parents = squash_map(squash, total)
+
+    def add_up(coupling: Tensor) -> Tensor:
+        total = (votes * coupling.unsqueeze(3)).sum(dim=1)
+        return squash_map(squash, _add_bias(total, bias))
+
+    coupling = _uniform(votes)
+    parents = add_up(coupling)
+    logits: Tensor | float = 0.0
+    for _ in range(iterations - 1):
+        logits = logits + (votes * parents.unsqueeze(1)).sum(dim=3)
+        coupling = torch.softmax(logits, dim=2)
+        parents = add_up(coupling)
     return parents, coupling
 
 
