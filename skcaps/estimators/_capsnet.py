@@ -26,6 +26,9 @@ class CapsNetClassifier(BaseCapsuleClassifier):
         Side of the kernels; smaller where the image is small.
     primary_capsules : int
         Types of primary capsules at each place of the grid.
+    share_weight : bool
+        Let all capsules of a layer share one matrix for each capsule above, as in
+        AffCapsNet (Gu, Tresp 2020), in place of one for each pair.
     initialization : {"auto", "calibrated", "paper"}
         Initial weights: "paper" draws them as the code released with the paper does;
         "calibrated" then scales them so that, on some training images, all capsules
@@ -68,6 +71,7 @@ class CapsNetClassifier(BaseCapsuleClassifier):
     conv_channels: int = 256
     kernel_size: int = 9
     primary_capsules: int = 32
+    share_weight: bool = False
     learning_rate_warmup: int = 20
     batch_size: str | int = 32
     max_epochs: int = 20
@@ -77,5 +81,6 @@ class CapsNetClassifier(BaseCapsuleClassifier):
         "conv_channels": [SIZE],
         "kernel_size": [SIZE],
         "primary_capsules": [SIZE],
+        "share_weight": ["boolean"],
     }
     _build_network = staticmethod(capsnet)

@@ -27,6 +27,9 @@ class EfficientCapsNetClassifier(BaseCapsuleClassifier):
     primary_capsules : "auto" or int
         Number of primary capsules. "auto" makes one of every `primary_dim` channels of
         the last convolution; a number sets those channels instead.
+    share_weight : bool
+        Let all capsules of a layer share one matrix for each capsule above, as in
+        AffCapsNet (Gu, Tresp 2020), in place of one for each pair.
     initialization : {"auto", "calibrated", "paper"}
         Initial weights: "paper" draws them as the code released with the paper does;
         "calibrated" then scales them so that, on some training images, all capsules
@@ -62,10 +65,12 @@ class EfficientCapsNetClassifier(BaseCapsuleClassifier):
     routing: str = "self_attention"
     conv_channels: Sequence[int] = (32, 64, 64, 128)
     primary_capsules: str | int = "auto"
+    share_weight: bool = False
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseCapsuleClassifier._parameter_constraints,
         "conv_channels": [tuple, list],
         "primary_capsules": [StrOptions({"auto"}), SIZE],
+        "share_weight": ["boolean"],
     }
     _build_network = staticmethod(efficient_capsnet)

@@ -200,9 +200,6 @@ class CapsuleParameters:
     routing_iterations : int
         Iterations of "dynamic", "leaky_dynamic", "em", "vb" and "inverted_attention";
         the others have none.
-    share_weight : bool
-        Let all capsules of a layer share one matrix for each capsule above, as in
-        AffCapsNet (Gu, Tresp 2020), in place of one for each pair.
     primary_dim : int
         Dimension of the primary capsules.
     pose_dim : int
@@ -231,7 +228,6 @@ class CapsuleParameters:
     image_shape: str | Sequence[int] | dict[str, int] = "auto"
     routing: str = "dynamic"
     routing_iterations: int = 3
-    share_weight: bool = False
     primary_dim: int = 8
     pose_dim: int = 16
     hidden_capsules: Sequence[tuple[int, int]] = ()
@@ -250,7 +246,6 @@ class CapsuleEstimator(TrainedEstimator, CapsuleParameters):
         "image_shape": [StrOptions({"auto"}), tuple, list, dict],
         "routing": [StrOptions(set(ROUTINGS))],
         "routing_iterations": [SIZE],
-        "share_weight": ["boolean"],
         "primary_dim": [SIZE],
         "pose_dim": [SIZE],
         "hidden_capsules": [tuple, list],

@@ -1,6 +1,7 @@
 """A classifier is a class of parameters; see CONTRIBUTING.md."""
 
 from dataclasses import fields
+from inspect import signature
 from typing import ClassVar
 
 import pytest
@@ -8,10 +9,18 @@ from numpydoc.docscrape import NumpyDocString
 from sklearn.base import clone
 from sklearn.utils._param_validation import InvalidParameterError
 
-from skcaps import CapsNetClassifier, EfficientCapsNetClassifier
+from skcaps import (
+    CapsNetClassifier,
+    EfficientCapsNetClassifier,
+    MatrixCapsNetClassifier,
+)
 from skcaps.estimators._base import BaseCapsuleClassifier
 from skcaps.estimators._documentation import with_parameters
-from skcaps.estimators._parameters import POSITIVE_INTEGER, CapsuleEstimator
+from skcaps.estimators._parameters import (
+    POSITIVE_INTEGER,
+    CapsuleEstimator,
+    TrainedEstimator,
+)
 from skcaps.nn import capsnet
 
 from ._small import X, Y
@@ -97,3 +106,12 @@ def test_own_documentation_comes_before_the_shared():
 def test_every_default_is_documented(cls, name, text):
     assert parse(cls, "Parameters")[name].type == text
     assert str(getattr(cls(), name)) in text
+
+
+@pytest.mark.parametrize(
+    "cls", [CapsNetClassifier, EfficientCapsNetClassifier, MatrixCapsNetClassifier]
+)
+def test_every_parameter_is_of_the_network_or_of_its_training(cls):
+    own = set(cls._get_param_names()) - {f.name for f in fields(TrainedEstimator)}
+    training = {"initialization", "loss", "reconstruction_weight"}
+    assert own - set(signature(cls._build_network).parameters) == training
