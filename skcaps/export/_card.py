@@ -17,6 +17,9 @@ _CITATIONS = {
     "EfficientCapsNetClassifier": "Mazzia, Salvetti, Chiaberge (2021), "
     '"Efficient-CapsNet: capsule network with self-attention routing", '
     "Scientific Reports 11:14634.",
+    "MatrixCapsNetClassifier": 'Hinton, Sabour, Frosst (2018), "Matrix capsules with '
+    'EM routing", ICLR; with routing="vb" Ribeiro, Leontidis, Kollias (2020), "Capsule '
+    'routing via variational Bayes", AAAI, arXiv:1905.11455.',
 }
 _START = """```python
 import skcaps
@@ -33,8 +36,8 @@ def model_card(
 
     Parameters
     ----------
-    estimator : CapsNetClassifier or EfficientCapsNetClassifier
-        A fitted classifier.
+    estimator : object
+        A fitted classifier of skcaps.
     X : array-like of shape (n_samples, n_features) or images
         Test images.
     y : array-like of shape (n_samples,) or (n_samples, n_classes)

@@ -2,12 +2,21 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from skcaps import CapsNetClassifier, EfficientCapsNetClassifier
+from skcaps import (
+    CapsNetClassifier,
+    EfficientCapsNetClassifier,
+    MatrixCapsNetClassifier,
+)
 
 X, Y = load_digits(n_class=3, return_X_y=True)
 SMALL = {
     CapsNetClassifier: {"conv_channels": 8, "primary_capsules": 2},
     EfficientCapsNetClassifier: {"conv_channels": (4, 8, 8, 16)},
+    MatrixCapsNetClassifier: {
+        "conv_channels": 8,
+        "primary_capsules": 2,
+        "hidden_capsules": ((3, 16),),
+    },
 }
 
 

@@ -2,7 +2,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
-from skcaps import CapsNetClassifier, EfficientCapsNetClassifier
+from skcaps import (
+    CapsNetClassifier,
+    EfficientCapsNetClassifier,
+    MatrixCapsNetClassifier,
+)
 from skcaps.export import model_card
 
 pytest.importorskip("skops", reason="needs skops")
@@ -24,7 +28,19 @@ def test_scores(fit, images, labels, tmp_path):
     assert float(found["log loss"]) == pytest.approx(expected, abs=1e-4)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "3 channel(s) and 8x8 pixels, with values from 0 to 16" in text
-    assert "Mazzia" in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "authors"),
+    [
+        (CapsNetClassifier, "Sabour, Frosst, Hinton"),
+        (EfficientCapsNetClassifier, "Mazzia"),
+        (MatrixCapsNetClassifier, "Hinton, Sabour, Frosst"),
+    ],
+)
+def test_every_classifier_has_its_authors(kind, authors, fit, images, labels):
+    card = model_card(fit(kind, images, labels), images, labels)
+    assert card.select("Citation").content.startswith(authors)
 
 
 def test_several_labels_have_no_log_loss(fit, images, labels):
