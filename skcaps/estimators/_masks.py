@@ -128,8 +128,8 @@ def find_masks(
     Raises
     ------
     ValueError
-        If no pixel is labelled, there is one class or far too many, or the background
-        is none of them.
+        If no pixel is labelled, there is one class or far too many, the label of what
+        is not known is among them, or the background is not.
     """
     known = is_known(masks, ignored)
     if not known.any():
@@ -137,6 +137,11 @@ def find_masks(
             f"y must have a labelled pixel, got only ignore_label={ignored!r}."
         )
     found = np.unique(masks[known]) if classes is None else classes
+    if not is_known(found, ignored).all():
+        raise ValueError(
+            f"classes must not hold ignore_label={ignored!r}, got {found.tolist()}; "
+            "leave it out, or set another ignore_label."
+        )
     if len(found) < 2:
         raise ValueError(
             "y must hold at least 2 classes, one of them the background; got 1 class: "

@@ -98,12 +98,13 @@ class PatchDataset(ImageDataset):
         """Change images and masks together."""
         changed = augmentation(batch.images, batch.targets)
         is_pair = isinstance(changed, (tuple, list)) and len(changed) == 2
-        shapes = [tuple(getattr(part, "shape", ())) for part in changed]
         wanted = [tuple(batch.images.shape), tuple(batch.targets.shape)]
-        if not is_pair or shapes != wanted:
+        found = [getattr(part, "shape", None) for part in changed] if is_pair else []
+        if found != wanted:
+            got = f"the shapes {found}" if is_pair else type(changed).__name__
             raise ValueError(
                 "augmentation must map images and masks to two tensors of the same "
-                f"shapes, {wanted[0]} and {wanted[1]}, got {shapes}."
+                f"shapes, {wanted[0]} and {wanted[1]}, got {got}."
             )
         images, masks = changed
         if augmentation not in MASK_AUGMENTATIONS.values():

@@ -398,6 +398,8 @@ def test_says_what_is_wrong_with_masks(masks, message):
         ({"class_weight": {1: -1.0}}, "not negative, got -1.0 for class 1"),
         ({"class_weight": dict.fromkeys(range(3), 0)}, "positive weight for a class"),
         ({"augmentation": lambda x, y: x}, "map images and masks to two tensors"),
+        ({"augmentation": lambda x, y: None}, "to two tensors .* got NoneType"),
+        ({"augmentation": lambda x, y: (x, None)}, r"two tensors .* the shapes \["),
         ({"augmentation": lambda x, y: (x, y + 9)}, "numbers from -1 to 2, got"),
         ({"augmentation": lambda x, y: (x / 0, y)}, "must return finite images"),
         ({"early_stopping": True, "validation_fraction": 0.99}, "are too few"),
@@ -420,6 +422,8 @@ def test_says_what_is_wrong_later(fitted):
         fitted.predict(X[:, :6])
     with pytest.raises(ValueError, match="classes must be passed on the first call"):
         make().partial_fit(X, Y)
+    with pytest.raises(ValueError, match=r"classes must not hold ignore_label=-1, got"):
+        make().partial_fit(X, Y, classes=[-1, 0, 1, 2])
     with pytest.raises(ValueError, match='no decoder; fit it with decoder="pixel"'):
         make(decoder=None).fit(X, Y).reconstruct(X)
     with pytest.raises(ValueError, match="parameters variant have changed"):
