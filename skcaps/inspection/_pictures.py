@@ -49,8 +49,13 @@ def _beside_each_other(images):
 
 def rows_to_pictures(rows, layout):
     """Return the estimator's input, in any layout, as `to_pictures` returns it."""
+    return to_pictures(rows_to_images(rows, layout))
+
+
+def rows_to_images(rows, layout):
+    """Return the estimator's input, in any layout, with its channels first."""
     flat = torch.from_numpy(np.array(rows, order="C").reshape(len(rows), -1))
-    return to_pictures(layout.to_images(flat).numpy())
+    return layout.to_images(flat).numpy()
 
 
 def is_series(picture):

@@ -101,8 +101,8 @@ class ReconstructionDisplay:
 
         Parameters
         ----------
-        estimator : CapsNetClassifier or EfficientCapsNetClassifier
-            A fitted classifier with a decoder.
+        estimator : object
+            A fitted classifier of skcaps with a decoder.
         X : array-like of shape (n_samples, n_features) or images
             As in the estimator's `fit`.
         y : array-like of shape (n_samples,) or (n_samples, n_classes), default=None
@@ -149,7 +149,7 @@ class ReconstructionDisplay:
         >>> plt.close(figure)
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        check_estimator(estimator, "reconstruct")
+        check_estimator(estimator, "reconstruction_error")
         X = first_images(X, n_images)
         y_true = None if y is None else np.asarray(first_images(y, n_images))
         y_pred = estimator.predict(X)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.utils import _safe_indexing
 from sklearn.utils._optional_dependencies import check_matplotlib_support
-from sklearn.utils.validation import check_is_fitted
 
 from skcaps.estimators import _inputs
+from skcaps.estimators._masks import is_known
+from skcaps.inspection._checks import check_estimator, first_images
 from skcaps.inspection._drawing import MISTAKE_COLOUR
-from skcaps.inspection._pictures import rows_to_pictures, to_unit, value_range_of
+from skcaps.inspection._pictures import rows_to_images, to_unit, value_range_of
 from skcaps.inspection._sheet import draw_bands, row_of_pictures
 
 # Of pixels that are right, and of those whose class is not known.
@@ -80,7 +80,8 @@ class SegmentationDisplay:
         estimator : SegCapsSegmenter
             A fitted segmenter.
         X : array-like of shape (n_samples, n_features) or images
-            As in the estimator's `fit`.
+            As in the estimator's `fit`. Other channels than one or three are shown by
+            their mean.
         y : array-like of shape (n_samples, height, width) or (n_samples, pixels)
             The true masks.
         n_images : int, default=6
@@ -101,6 +102,8 @@ class SegmentationDisplay:
         ------
         NotFittedError
             If the segmenter is not fitted.
+        TypeError
+            If `estimator` is no segmenter, such as a pipeline that holds one.
         ValueError
             If `X` does not fit the training images, `y` does not fit `X`, or `n_images`
             is below 1.
@@ -123,15 +126,17 @@ class SegmentationDisplay:
         >>> plt.close(figure)
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        check_is_fitted(estimator)
-        X = _first(_inputs.to_numpy(X), n_images)
-        layout = estimator._fitted.layout
+        check_estimator(estimator, "background_label_")
+        layout, labels = estimator._fitted.layout, estimator._fitted.labels
+        masks, mask_shape = _inputs.flatten_masks(y)
+        _inputs.check_mask_shape(mask_shape, layout)
+        X, masks = first_images(X, n_images), first_images(masks, n_images)
         sides = layout.shape[1:]
         display = cls(
-            rows_to_pictures(X, layout),
-            np.asarray(_first(_inputs.to_numpy(y), n_images)).reshape(-1, *sides),
+            _to_pictures(rows_to_images(X, layout)),
+            masks.reshape(-1, *sides),
             estimator.predict(X).reshape(-1, *sides),
-            ignore_label=estimator.ignore_label,
+            ignore_label=labels.ignored_in(masks),
             value_range=estimator.input_range_,
         )
         return display.plot(ax=ax, cmap=cmap, mask_cmap=mask_cmap)
@@ -195,7 +200,7 @@ class SegmentationDisplay:
         ... )
         >>> plt.close(figure)
         """
-        parts = (_first(np.asarray(a), n_images) for a in (images, y_true, y_pred))
+        parts = (first_images(a, n_images) for a in (images, y_true, y_pred))
         display = cls(*parts, ignore_label=ignore_label)
         return display.plot(ax=ax, cmap=cmap, mask_cmap=mask_cmap)
 
@@ -235,17 +240,15 @@ class SegmentationDisplay:
         unit = np.clip(
             to_unit(images, self.value_range or value_range_of(images)), 0, 1
         )
-        is_known = _is_known(true, self.ignore_label)
-        classes = np.union1d(true[is_known], found)
+        known = is_known(true, self.ignore_label)
+        classes = np.union1d(true[known], found)
         wrong = matplotlib.colors.to_rgb(MISTAKE_COLOUR)
         difference = np.where((true != found)[..., None], wrong, _RIGHT)
         rows = {
             "image": _colour(unit, cmap),
-            "mask": _colour_masks(true, classes, mask_cmap, is_known),
-            "prediction": _colour_masks(
-                found, classes, mask_cmap, np.ones_like(is_known)
-            ),
-            "difference": np.where(is_known[..., None], difference, _UNKNOWN),
+            "mask": _colour_masks(true, classes, mask_cmap, known),
+            "prediction": _colour_masks(found, classes, mask_cmap, np.ones_like(known)),
+            "difference": np.where(known[..., None], difference, _UNKNOWN),
         }
         picture_rows = [
             row_of_pictures(name, pictures, value_range=(0, 1), cmap=cmap)
@@ -256,11 +259,11 @@ class SegmentationDisplay:
         return self
 
 
-def _is_known(masks, ignore_label):
-    is_text = masks.dtype.kind in "OU"
-    if ignore_label is None or is_text != isinstance(ignore_label, str):
-        return np.ones(masks.shape, dtype=bool)
-    return masks != ignore_label
+def _to_pictures(images):
+    """Return RGB images with their channels last, and the mean of other channels."""
+    if images.shape[1] == 3:
+        return np.moveaxis(images, 1, -1)
+    return images.mean(axis=1)
 
 
 def _colour(values, cmap):
@@ -272,13 +275,7 @@ def _colour(values, cmap):
     return matplotlib.colormaps.get_cmap(cmap)(values)[..., :3]
 
 
-def _colour_masks(masks, classes, cmap, is_known):
-    places = np.searchsorted(classes, np.where(is_known, masks, classes[0]))
+def _colour_masks(masks, classes, cmap, known):
+    places = np.searchsorted(classes, np.where(known, masks, classes[0]))
     colours = _colour(places / max(len(classes) - 1, 1), cmap)
-    return np.where(is_known[..., None], colours, _UNKNOWN)
-
-
-def _first(array, n_images):
-    if n_images < 1:
-        raise ValueError(f"n_images must be at least 1, got {n_images}.")
-    return _safe_indexing(array, np.arange(min(n_images, len(array))))
+    return np.where(known[..., None], colours, _UNKNOWN)

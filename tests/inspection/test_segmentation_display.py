@@ -4,9 +4,10 @@ import pytest
 from matplotlib.colors import to_rgb
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
 
 from skcaps import SegCapsSegmenter
-from skcaps.inspection import SegmentationDisplay
+from skcaps.inspection import ReconstructionDisplay, SegmentationDisplay
 from skcaps.inspection._drawing import MISTAKE_COLOUR
 
 IMAGES = np.linspace(0, 1, 3 * 6 * 8).reshape(3, 6, 8)
@@ -67,6 +68,30 @@ def test_shows_the_first_images_of_an_estimator():
     display = SegmentationDisplay.from_estimator(segmenter, flat, TRUE, n_images=2)
     assert display.y_pred.shape == (2, 6, 8)
     assert display.pictures_.shape == (4, 2)
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    """A segmenter of images of two channels."""
+    segmenter = SegCapsSegmenter(variant="encoder", max_epochs=1, random_state=0)
+    return segmenter.fit(np.stack([IMAGES, 0 * IMAGES], axis=1), TRUE)
+
+
+def test_other_channels_are_shown_by_their_mean(segmenter):
+    images = np.stack([IMAGES, 0 * IMAGES], axis=1)
+    display = SegmentationDisplay.from_estimator(segmenter, images, TRUE)
+    assert_allclose(display.images, IMAGES / 2)
+
+
+def test_says_what_is_wrong_with_an_estimator(segmenter):
+    show = SegmentationDisplay.from_estimator
+    images = np.stack([IMAGES, 0 * IMAGES], axis=1)
+    with pytest.raises(ValueError, match=r"masks of shape \(6, 8\) .* got \(6, 7\)"):
+        show(segmenter, images, TRUE[:, :, 1:])
+    with pytest.raises(TypeError, match="which has background_label_, got Pipeline"):
+        show(make_pipeline(segmenter), images, TRUE)
+    with pytest.raises(TypeError, match="reconstruction_error, got SegCapsSegmenter"):
+        ReconstructionDisplay.from_estimator(segmenter, images)
 
 
 def test_says_what_is_wrong():
