@@ -37,8 +37,8 @@ def to_onnx(estimator: Any, path: str | os.PathLike[str], X: Any = None) -> None
 
     Parameters
     ----------
-    estimator : CapsNetClassifier or EfficientCapsNetClassifier
-        A fitted classifier, with any routing.
+    estimator : object
+        A fitted classifier of skcaps, with any routing.
     path : str or path-like
         The file to write. One that is there is replaced as a whole.
     X : array-like, default=None

@@ -129,8 +129,8 @@ class CouplingDisplay:
 
         Parameters
         ----------
-        estimator : CapsNetClassifier or EfficientCapsNetClassifier
-            A fitted classifier.
+        estimator : object
+            A fitted classifier of skcaps.
         X : array-like of shape (n_samples, n_features) or images
             As in the estimator's `fit`.
         y : array-like of shape (n_samples,) or (n_samples, n_classes), default=None

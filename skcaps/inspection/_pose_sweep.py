@@ -98,8 +98,8 @@ class PoseSweepDisplay:
 
         Parameters
         ----------
-        estimator : CapsNetClassifier or EfficientCapsNetClassifier
-            A fitted classifier with a decoder.
+        estimator : object
+            A fitted classifier of skcaps with a decoder.
         X : array-like of shape (n_samples, n_features) or images
             As in the estimator's `fit`; every one gets a row for each dimension.
         y : array-like of shape (n_samples,), default=None

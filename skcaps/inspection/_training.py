@@ -81,8 +81,8 @@ class TrainingDisplay:
 
         Parameters
         ----------
-        estimator : CapsNetClassifier or EfficientCapsNetClassifier
-            A fitted estimator.
+        estimator : object
+            A fitted estimator of skcaps.
         name : str, default=None
             For the legend; by default the name of the class.
         ax : matplotlib Axes or array-like of two, default=None

@@ -42,8 +42,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    estimator : CapsNetClassifier, EfficientCapsNetClassifier or SegCapsSegmenter
-        A fitted estimator.
+    estimator : object
+        A fitted estimator of skcaps.
     path : str or path-like
         The file to write. One that is there is replaced as a whole, or left as it was
         if writing fails; its mode stays and, where the system lets it, its owner.
@@ -128,7 +128,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    estimator : CapsNetClassifier, EfficientCapsNetClassifier or SegCapsSegmenter
+    estimator : object
         The fitted estimator, on the device that its parameter `device` names.
 
     Raises
