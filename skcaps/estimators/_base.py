@@ -1,4 +1,4 @@
-"""What both classifiers share: arrays in, arrays out."""
+"""What all classifiers share: arrays in, arrays out."""
 
 from __future__ import annotations
 

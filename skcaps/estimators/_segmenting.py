@@ -126,7 +126,7 @@ def _find_fault(network, dataset, learning_rate) -> str | None:
     decided = torch.unique(dataset.labels.decide(found)[masks >= 0])
     kinds = torch.unique(masks[masks >= 0])
     if len(decided) == 1 < len(kinds):
-        label = dataset.labels.to_labels(decided.cpu().numpy())[0]
+        label = dataset.labels.to_labels(decided.cpu().numpy()).tolist()[0]
         return (
             f"all pixels of {len(masks)} training patches are called {label!r}, and "
             f"they have {len(kinds)} classes"

@@ -64,7 +64,7 @@ def pixel_cross_entropy_loss(
     """
     wide, present = _prepare(lengths, masks)
     limits = torch.finfo(wide.dtype)
-    # A sure capsule that is wrong has a gradient, unlike one that is cut at 1.
+    # The cost of a length that is rounded to 0 or 1 stays finite.
     inside = wide.clamp(limits.eps, 1 - limits.eps)
     costs = present * inside.log() + (1 - present) * torch.log1p(-inside)
     return _average(-costs, masks, class_weight)

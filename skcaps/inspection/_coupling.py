@@ -298,9 +298,9 @@ def _find_maps(estimator, X, votes_for):
     if not has_places(estimator._fitted.network):
         if votes_for is not None:
             raise ValueError(
-                f"votes_for must be None, got {votes_for!r}: the capsules below the "
-                "classes of this network have no place in the image, so all classes "
-                "are shown."
+                f"votes_for must be None, got {votes_for!r}: only votes of a grid of "
+                "primary capsules are shown over the image, and of other networks "
+                "all classes."
             )
         return {
             "maps": couplings[:, None],

@@ -317,7 +317,8 @@ def test_same_seed_same_weights():
 def test_says_that_nothing_was_learned():
     rare = np.zeros_like(Y)
     rare[:, 0, 0] = 1
-    with pytest.warns(ConvergenceWarning, match="all pixels of 6 training patches"):
+    message = "all pixels of 6 training patches are called 0, and"
+    with pytest.warns(ConvergenceWarning, match=message):
         make(max_epochs=8, learning_rate=5e-3).fit(X, rare)
 
 
