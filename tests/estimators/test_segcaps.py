@@ -111,8 +111,6 @@ def test_labels_of_any_type_give_the_same_result(fitted, masks, dtype):
 
 
 def test_relabelled_classes_permute_the_output(fitted):
-    # 0 stays the background; the capsules of the others change places.
-    swapped = np.array([0, 2, 1])[Y]
     segmenter = make(max_epochs=3)
     segmenter.fit(X, np.array([5, 6, 7])[Y])
     assert_same_weights(segmenter, fitted)
@@ -124,7 +122,6 @@ def test_relabelled_classes_permute_the_output(fitted):
     assert_allclose(
         segmenter.predict_proba(X), fitted.predict_proba(X)[..., [1, 2, 0]], rtol=1e-5
     )
-    assert make(max_epochs=3).fit(X, swapped).predict(X).shape == Y.shape
 
 
 def test_flat_images_and_masks():

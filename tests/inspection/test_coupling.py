@@ -136,7 +136,7 @@ def test_hidden_capsules_have_no_place(rng):
     np.testing.assert_array_equal(display.maps[:, 0], classifier.couplings(X[:2]))
     assert display.map_names == ["capsules x classes"]
     assert display.pictures_[1, 0].get_array().shape == (5, 3)
-    with pytest.raises(ValueError, match="votes_for must be None, got .* of a grid"):
+    with pytest.raises(ValueError, match=r"votes_for must be None, got .* of a grid"):
         CouplingDisplay.from_estimator(classifier, X, votes_for=["a"])
 
 
