@@ -56,7 +56,7 @@ def parse_arguments():
     parser.add_argument(
         "--folds",
         type=int,
-        help="cross-validate on the digits in so many parts; by default one is held out",
+        help="cross-validate on the digits in so many parts; else one is held out",
     )
     parser.add_argument("--output", type=Path, default=Path("demo_output"))
     return parser.parse_args()
@@ -154,7 +154,7 @@ def write_figure(figure, path):
 def draw_reconstructions(fitted, path):
     figure, axes = plt.subplots(
         len(fitted),
-        figsize=(7.5, 2.6 * len(fitted)),
+        figsize=(7.5, 2.15 * len(fitted)),
         layout="constrained",
         squeeze=False,
     )
