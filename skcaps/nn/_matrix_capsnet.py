@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ _ROWS = 4
 _VOTE_LENGTHS = {"em": 0.2, "vb": 0.05}
 # Means of short votes are shorter still, layer after layer, and beside the prior soon
 # nothing. EM has no prior: a length adds a constant to its cost.
-_NORMS: dict[str, dict[str, str]] = {"em": {}, "vb": {"pose_norm": "batch"}}
+_NORMS: dict[str, dict[str, Any]] = {"em": {}, "vb": {"pose_norm": "batch"}}
 
 
 class MatrixCapsNetStem(nn.Module):
