@@ -151,8 +151,8 @@ class CrossEntropy(nn.Module):
         self.labels = labels
         self.machine = machine
 
-    def forward(self, network, batch):
-        """Return the loss and the scores (batch, n_classes)."""
+    def forward(self, network, batch, progress=None):
+        """Return the loss, the same all along, and the scores (batch, n_classes)."""
         targets = batch.targets
         with self.machine.autocast():
             scores = network(batch.images)

@@ -37,7 +37,7 @@ class MatrixCapsNetClassifier(BaseCapsuleClassifier):
         Numbers of a class pose, a multiple of 4.
     routing : {"em", "vb"}
         By expectation maximization or by variational Bayes. With "vb" convolution and
-        primary capsules are normalized by the batch.
+        poses are normalized by the batch.
     routing_iterations : int
         Iterations of every layer.
     initialization : {"auto", "calibrated", "paper"}

@@ -37,7 +37,8 @@ class CapsuleConv2d(nn.Module):
     weight_std : float, default=0.1
         Standard deviation of the initial weights, a normal cut at two of them.
     **options
-        For the routing: `iterations`, `squash` and `bias`; see `Routing`.
+        For the routing: `iterations`, `squash`, `bias`, and what it has of its own;
+        see `Routing`.
 
     Attributes
     ----------
@@ -159,7 +160,7 @@ class ClassCapsules2d(nn.Module):
     weight_std : float, default=0.1
         Standard deviation of the initial weights, a normal cut at two of them.
     **options
-        For the routing: `iterations`; see `Routing`.
+        For the routing: `iterations`, and `pose_norm` with "vb"; see `Routing`.
 
     Attributes
     ----------
@@ -227,7 +228,7 @@ class ClassCapsules2d(nn.Module):
             in_dim,
             out_caps,
             out_dim,
-            **options,
+            **options,  # type: ignore[arg-type]
         )
         self.coordinate_scale, self.pose_rows = coordinate_scale, pose_rows
         shape = (in_types, out_caps, in_dim // pose_rows, out_dim // pose_rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,14 @@ from skcaps.nn._stems import CustomStem
 from skcaps.nn.routing import MIXTURES
 
 _ROWS = 4
+# Of votes at the start, in lengths of a pose. Activations see differences in the
+# logarithm of the variance: with votes as long as poses all parents start alike, and
+# hardly learn. In variational Bayes the prior has variance 1, beside which votes are to
+# be short; in the capsule convolutions of Ribeiro et al.'s code they start as here.
+_VOTE_LENGTHS = {"em": 0.2, "vb": 0.05}
+# Means of short votes are shorter still, layer after layer, and beside the prior soon
+# nothing. EM has no prior: a length adds a constant to its cost.
+_NORMS: dict[str, dict[str, Any]] = {"em": {}, "vb": {"pose_norm": "batch"}}
 
 
 class MatrixCapsNetStem(nn.Module):
@@ -240,8 +249,8 @@ def matrix_capsnet(
 ) -> CapsuleNetwork:
     """Build the matrix capsule network of Hinton, Sabour and Frosst for any image size.
 
-    With ``routing="vb"`` it is that of Ribeiro, Leontidis and Kollias: convolution and
-    primary capsules are normalized by the batch.
+    With ``routing="vb"`` it is that of Ribeiro, Leontidis and Kollias: convolution,
+    primary capsules and the poses of all others are normalized by the batch.
 
     Parameters
     ----------
@@ -335,8 +344,9 @@ def matrix_capsnet(
                 *classes,
                 pose_rows=_ROWS,
                 routing=routing,
-                weight_std=_std(chain[-1][1]),
+                weight_std=_std(chain[-1][1], routing),
                 iterations=routing_iterations,
+                **_NORMS[routing],
             )
         )
     else:
@@ -362,18 +372,15 @@ def _convolution(
         stride=geometry.stride,
         pose_rows=_ROWS,
         routing=routing,
-        weight_std=_std(below[1]),
+        weight_std=_std(below[1], routing),
         iterations=iterations,
+        **_NORMS[routing],
     )
 
 
-def _std(dim: int) -> float:
-    """Votes are then a fifth as long as poses.
-
-    Activations see differences in the logarithm of the variance: with votes as long as
-    poses all parents start alike, and hardly learn.
-    """
-    return 0.2 * math.sqrt(_ROWS / dim)
+def _std(dim: int, routing: str) -> float:
+    """Return the deviation of weights that votes of a certain length start with."""
+    return _VOTE_LENGTHS[routing] * math.sqrt(_ROWS / dim)
 
 
 def _conv(

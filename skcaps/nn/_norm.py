@@ -28,6 +28,10 @@ class BatchNorm(nn.BatchNorm2d):
     ----------
     channels : int
         Number of channels.
+    affine : bool, default=True
+        Whether each channel has a trained scale and shift.
+    eps : float, default=1e-3
+        Added to the variance.
 
     Notes
     -----
@@ -52,8 +56,10 @@ class BatchNorm(nn.BatchNorm2d):
     running_var: Tensor
     num_batches_tracked: Tensor
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=_EPS, momentum=0.01)
+    def __init__(
+        self, channels: int, *, affine: bool = True, eps: float = _EPS
+    ) -> None:
+        super().__init__(channels, eps=eps, momentum=0.01, affine=affine)
 
     def forward(self, x: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Normalize `x`, shape ``(batch, channels, height, width)``."""
@@ -83,7 +89,10 @@ class BatchNorm(nn.BatchNorm2d):
         centred = wide - mean[:, None, None]
         var = (share * centred.square()).sum((0, 2, 3))
         self._track(mean.detach(), var.detach(), total > 0)
-        scale = self.weight * torch.rsqrt(var + self.eps)
+        scale = torch.rsqrt(var + self.eps)
+        if not self.affine:
+            return (centred * scale[:, None, None]).to(x.dtype)
+        scale = self.weight * scale
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
     @torch.no_grad()

@@ -74,6 +74,15 @@ def test_several_classes_in_an_image(routing):
     np.testing.assert_array_equal(clf.predict(X), clf.activations(X) > 0.5)
 
 
+@each_routing
+def test_predicts_some_images_at_a_time(routing):
+    clf, seen = make(routing=routing).fit(X, Y), []
+    clf.network_.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    many = np.concatenate([X] * 5)
+    clf.predict(many)
+    assert len(many) > 4 * max(seen)
+
+
 def test_decoder():
     clf = make(decoder="dense").fit(X, Y)
     assert clf.reconstruct(X).shape == X.shape

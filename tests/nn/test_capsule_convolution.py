@@ -221,3 +221,41 @@ def test_coordinates_of_the_votes():
 def test_wrong_options(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+# --- normalized poses -----------------------------------------------------------------
+
+
+def _with_and_without_norm():
+    options = {"stride": 2, "routing": "vb"}
+    plain = _trained(CapsuleConv2d(2, 4, 3, 5, 2, **options))
+    normal = CapsuleConv2d(2, 4, 3, 5, 2, pose_norm="batch", **options).double()
+    normal.load_state_dict(plain.state_dict(), strict=False)
+    return plain, normal
+
+
+def test_poses_of_a_type_are_normalized_together():
+    plain, normal = _with_and_without_norm()
+    children = _children(sides=(4, 6))
+    expected, found = plain(*children), normal(*children)
+    poses = expected.poses.detach().numpy()
+    means = poses.mean(axis=(0, 2, 3, 4), keepdims=True)
+    variances = poses.var(axis=(0, 2, 3, 4), keepdims=True)
+    exact = (poses - means) / np.sqrt(variances + 1e-5)
+    assert_close(found.poses, torch.from_numpy(exact), rtol=0, atol=1e-10)
+    assert_close(found.activations, expected.activations, rtol=0, atol=0)
+    assert sum(p.numel() for p in normal.parameters()) == sum(
+        p.numel() for p in plain.parameters()
+    )
+
+
+def test_one_batch_is_enough_to_normalize_poses_in_evaluation():
+    _, normal = _with_and_without_norm()
+    children = _children(sides=(4, 6))
+    trained = normal(*children).poses
+    assert_close(normal.eval()(*children).poses, trained, rtol=0, atol=1e-10)
+
+
+def test_unknown_normalization_of_poses():
+    with pytest.raises(ValueError, match=r"^pose_norm must be one of \['batch'\]"):
+        CapsuleConv2d(2, 4, 3, 5, 2, routing="vb", pose_norm="layer")

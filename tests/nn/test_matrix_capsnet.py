@@ -95,6 +95,20 @@ def test_any_size_and_depth(routing, hidden, sides):
     assert all(p.grad is not None for p in network.layers.parameters())
 
 
+def test_poses_of_every_layer_are_normalized_for_variational_bayes():
+    torch.manual_seed(0)
+    network, means = matrix_capsnet((1, 12, 12), 3, routing="vb"), []
+    for layer in network.layers:
+        layer.register_forward_hook(
+            lambda _, args, routed: means.append(
+                routed.poses.transpose(0, 1).flatten(1).mean(dim=1)
+            )
+        )
+    network(torch.rand(8, 1, 12, 12))
+    assert [len(mean) for mean in means] == [16, 16, 3]
+    torch.testing.assert_close(torch.cat(means), torch.zeros(35), rtol=0, atol=1e-5)
+
+
 def test_a_stem_of_users():
     stem = torch.nn.Conv2d(1, 6, 3)
     network = matrix_capsnet((1, 9, 9), 3, stem=stem, primary_capsules=2)

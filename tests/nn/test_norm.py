@@ -40,6 +40,18 @@ def _run(norm, x, sample_weight=None, counts=None):
     return out.detach(), grads, _statistics(norm)
 
 
+# --- batch normalisation: values ------------------------------------------------------
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_without_trained_values(weighted):
+    x, norm = _images(), BatchNorm(3, affine=False, eps=1e-5).double()
+    assert not list(norm.parameters())
+    out = norm(x, torch.ones(4).double() if weighted else None)
+    expected = F.batch_norm(x, None, None, training=True, eps=1e-5)
+    assert_close(out, expected, rtol=0, atol=1e-12)
+
+
 # --- batch normalisation: weights -----------------------------------------------------
 
 

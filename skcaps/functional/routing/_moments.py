@@ -361,6 +361,7 @@ class _KnownProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Multiply for the rows, and keep the factors for the table."""
-        (rows,) = ctx.saved_tensors
+        # With their graph, which holds this list, they would keep each other alive.
+        rows = ctx.saved_tensors[0].detach()
         ctx.pairs.append((grad, rows) if ctx.transposed else (rows, grad))
         return _multiply(grad, ctx.table, not ctx.transposed), None, None, None, None

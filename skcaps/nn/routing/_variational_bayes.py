@@ -13,7 +13,12 @@ from skcaps.functional import (
     variational_bayes_convolution,
     variational_bayes_routing,
 )
+from skcaps.nn._checks import check_option
+from skcaps.nn._norm import BatchNorm
 from skcaps.nn.routing._activation import ActivationRouting
+
+# PyTorch's. Means of short votes vary less than an image's features do.
+_EPS = 1e-5
 
 
 class VariationalBayesRouting(ActivationRouting):
@@ -23,6 +28,9 @@ class VariationalBayesRouting(ActivationRouting):
     ----------
     in_caps, in_dim, out_caps, out_dim : int
         As for `Routing`.
+    pose_norm : "batch" or None, default=None
+        Batch normalization of the poses of each parent, or in a convolution of each
+        type: all their numbers have one mean and one variance.
     **options
         As for `ActivationRouting`.
 
@@ -34,17 +42,19 @@ class VariationalBayesRouting(ActivationRouting):
     norm : BatchNorm1d
         Normalizes the scores over the images and the parents of a batch in training,
         and by its running statistics in evaluation. Sample weights have no part in it.
+    pose_norm : BatchNorm or None
+        Normalizes the poses. Sample weights have no part in it.
 
     Raises
     ------
     ValueError
-        If a bias is asked for.
+        If a bias is asked for, or `pose_norm` is unknown.
 
     Notes
     -----
-    As in the paper, the normalization has no factor of its own. There poses are
-    normalized too, and betas are added before the normalization, where a single number
-    for all parents would have no effect.
+    As in the paper, the normalizations have no factor of their own. There the scores of
+    each parent are normalized apart from the others', and betas are added before the
+    normalization, where a single number for all parents would have no effect.
 
     References
     ----------
@@ -61,13 +71,24 @@ class VariationalBayesRouting(ActivationRouting):
     weight_order = (0, 1, 2, 3)
 
     def __init__(
-        self, in_caps: int, in_dim: int, out_caps: int, out_dim: int, **options: Any
+        self,
+        in_caps: int,
+        in_dim: int,
+        out_caps: int,
+        out_dim: int,
+        *,
+        pose_norm: str | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(in_caps, in_dim, out_caps, out_dim, **options)
         self.beta_a = nn.Parameter(torch.full((out_caps,), -1.0))
         self.beta_u = nn.Parameter(torch.zeros(out_caps))
         # One channel: the parents are compared with each other.
         self.norm = nn.BatchNorm1d(1, affine=False)
+        self.pose_norm = None
+        if pose_norm is not None:
+            check_option("pose_norm", pose_norm, ("batch",))
+            self.pose_norm = BatchNorm(out_caps, affine=False, eps=_EPS)
 
     def forward(
         self, poses: Tensor, weight: Tensor, activations: Tensor | None = None
@@ -81,7 +102,8 @@ class VariationalBayesRouting(ActivationRouting):
             beta_a=none,
             beta_u=none,
             iterations=self.iterations,
-            score_normalization=self._normalize,
+            pose_normalization=self._normalize_poses,
+            score_normalization=self._normalize_scores,
         )
 
     def convolve(
@@ -103,10 +125,18 @@ class VariationalBayesRouting(ActivationRouting):
             beta_u=none,
             offset=offset,
             iterations=self.iterations,
-            score_normalization=self._normalize,
+            pose_normalization=self._normalize_poses,
+            score_normalization=self._normalize_scores,
         )
 
-    def _normalize(self, scores: Tensor) -> Tensor:
-        # A module in bfloat16 has its statistics in that, while scores are precise.
+    # A module in bfloat16 has its statistics in that; poses and scores are precise.
+    def _normalize_poses(self, poses: Tensor) -> Tensor:
+        if self.pose_norm is None:
+            return poses
+        types = poses.flatten(0, -3).unsqueeze(3).to(self.beta_a.dtype)
+        normal: Tensor = self.pose_norm(types)
+        return normal.to(poses.dtype).view(poses.shape)
+
+    def _normalize_scores(self, scores: Tensor) -> Tensor:
         flat: Tensor = self.norm(scores.flatten().unsqueeze(1).to(self.beta_a.dtype))
         return flat.to(scores.dtype).view(scores.shape) + self.beta_a - self.beta_u

@@ -1,4 +1,5 @@
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -187,6 +188,27 @@ def test_gradients_equal_those_of_the_plain_form(name, grid, iterations, monkeyp
         lambda **leaves: _plain(name, windows, **leaves, **options), inputs
     )
     assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@each_route
+def test_tables_are_small_and_forgotten(name, monkeypatch):
+    limit, sizes, kept = 40_000, [], []
+    build = _moments._Table.build
+
+    def remember(*args):
+        table = build(*args)
+        sizes.append(table.values.nbytes)
+        kept.append(weakref.ref(table.values))
+        return table
+
+    monkeypatch.setitem(_moments._TABLE_BYTES, "cpu", limit)
+    monkeypatch.setattr(_moments._Table, "build", remember)
+    windows, inputs = _windows(2, 1, 0), _inputs(2, batch=7)
+    gradients(lambda **leaves: ROUTES[name][0](windows=windows, **leaves), inputs)
+    # Parts of two images, in both directions.
+    assert len(sizes) == 8
+    assert max(sizes) <= limit
+    assert not any(table() is not None for table in kept)
 
 
 def _differentiable(name, inputs):
