@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from skcaps.nn import segcaps
+from skcaps.nn import MIXTURES, matrix_capsnet, segcaps
 
 from ._small import each_network, each_routing, random_images, small
 
@@ -74,3 +74,30 @@ def test_trace_of_maps(variant, segmenting, tmp_path):
 def test_export_of_maps(segmenting, tmp_path):
     images = random_images(5, 1, 13, 9, dtype=torch.float64)
     assert_exported(segmenting("basic"), images, tmp_path / "network.pt2")
+
+
+@pytest.fixture
+def matrix():
+    """A function that builds a small matrix capsule network with some routing."""
+
+    def build(routing):
+        torch.manual_seed(0)
+        sizes = {"conv_channels": 4, "primary_capsules": 2}
+        network = matrix_capsnet(
+            (1, 12, 12), 3, hidden_capsules=((3, 16),), routing=routing, **sizes
+        )
+        return network.double().eval()
+
+    return build
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("routing", sorted(MIXTURES))
+def test_trace_of_matrices(routing, matrix, tmp_path):
+    images = random_images(5, 1, 12, 12, dtype=torch.float64)
+    assert_traced(matrix(routing), images, tmp_path / "network.pt")
+
+
+def test_export_of_matrices(matrix, tmp_path):
+    images = random_images(5, 1, 12, 12, dtype=torch.float64)
+    assert_exported(matrix("em"), images, tmp_path / "network.pt2")

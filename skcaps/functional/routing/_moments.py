@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from skcaps.functional._recording import is_recorded
 from skcaps.functional.routing._mixture import Measure, Measured, Steps
 
 # Of tables held at a time: what a processor's last cache holds, elsewhere what memory
@@ -66,7 +67,7 @@ def route_by_moments(
         As from `steps`.
     """
     # A compiler has no use for parts, and does not follow a gradient in a gradient.
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or is_recorded():
         return steps(_Table.build(poses, weight, offset).measuring(_multiply), *others)
     return RouteByMoments.apply(  # type: ignore[no-untyped-call, no-any-return]
         steps, offset, poses, weight, *others
@@ -223,7 +224,7 @@ class _Table(NamedTuple):
         matrices = weight.transpose(1, 2).flatten(2)
         children = _by_children(poses)
         middle = _middle(poses, matrices, offset, caps_out)
-        shape = (caps_in, len(children[0]), caps_out * dim)
+        shape = (caps_in, children.shape[1], caps_out * dim)
         out = None if buffers is None else buffers.take(0, shape)
         products = torch.bmm(children, matrices, out=out)
         votes = products.view(caps_in, -1, caps_out, dim).permute(1, 2, 0, 3)
@@ -264,7 +265,7 @@ class _Table(NamedTuple):
         return measure
 
     def _apply(self, multiply: Multiply, rows: Tensor, transposed: bool) -> Tensor:
-        flat = rows.reshape(len(self.values), 1, rows.shape[-1])
+        flat = rows.reshape(self.values.shape[0], 1, rows.shape[-1])
         product = multiply(flat, self.values, transposed)
         return product.view(*rows.shape[:-1], -1)
 
