@@ -174,13 +174,18 @@ def choose_rate(trials, experiment, network):
     """Return the learning rate with the best trial, of equals the lowest."""
     scores = {
         row["learning_rate"]: float(row["dice"])
-        for row in trials
-        if (row["experiment"], row["network"]) == (experiment, network)
+        for row in _select(trials, experiment, network)
+        if row["learning_rate"] in RATES
     }
-    return max(RATES, key=lambda rate: scores[rate])
+    return min(scores, key=lambda rate: (-scores[rate], float(rate)), default=None)
 
 
-def measure(folder, rate, experiment, network, seed):
+def _select(found, experiment, network):
+    key = (experiment, network)
+    return [row for row in found if (row["experiment"], row["network"]) == key]
+
+
+def measure(folder, experiment, network, seed, rate):
     """Train with the chosen learning rate, then read the test images."""
     train, _ = EXPERIMENTS[experiment].load()
     before = forget_peak()
@@ -193,7 +198,6 @@ def measure(folder, rate, experiment, network, seed):
     if seed == "0":
         keep_maps(folder / f"{experiment}-{name_file(network)}.npz", segmenter, test)
     return (
-        rate,
         f"{EXPERIMENTS[experiment].score(segmenter, test):.4f}",
         f"{score_overlap(segmenter, test):.4f}" if score_overlap else "",
         warned,
@@ -229,8 +233,8 @@ def run(experiment, seed, folder):
     trials = rows.read(folder / "trials.csv")
     for network in NETWORKS:
         rate = choose_rate(trials, experiment, network)
-        key = (experiment, network, str(seed))
-        task = partial(alone, measure, folder, rate)
+        key = (experiment, network, str(seed), rate)
+        task = partial(alone, measure, folder)
         rows.add(folder / "segmentation.csv", FIELDS, key, task)
         write_results(experiment, folder)
 
@@ -267,12 +271,14 @@ def make_table(experiment, trials, results):
     ]
     lines = [header, ["---"] * len(header)]
     for network in NETWORKS:
-        own = [
-            [row for row in found if (row["experiment"], row["network"]) == key]
-            for key in [(experiment, network)]
-            for found in (trials, results)
+        rate = choose_rate(trials, experiment, network)
+        chosen = [
+            row
+            for row in _select(results, experiment, network)
+            if row["learning_rate"] == rate
         ]
-        lines.append([network, *_cells(columns, *own)])
+        own_trials = _select(trials, experiment, network)
+        lines.append([network, *_cells(columns, own_trials, chosen)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -69,7 +69,7 @@ def test_a_run_is_whole_and_goes_on(tmp_path, monkeypatch):
         pytest.fail(f"{given} again")
 
     monkeypatch.setattr(segmentation, "try_rate", fail)
-    found = ("0.01", "0.5", "", "no", "1.0", "20", "1000000")
+    found = ("0.5", "", "no", "1.0", "20", "1000000")
     monkeypatch.setattr(segmentation, "measure", lambda *given: found)
     monkeypatch.setitem(EXPERIMENTS, "digits", EXPERIMENTS["membranes"])
     for path in tmp_path.glob("*u-net.npz"):
@@ -105,7 +105,7 @@ def test_the_test_images_are_read_once_and_after_training(
     monkeypatch.setattr(segmentation, "fit", note_fit)
     segmentation.try_rate(experiment, "U-Net", "0.01")
     assert steps == ["train", "fit"]
-    segmentation.measure(tmp_path, "0.01", experiment, "U-Net", "1")
+    segmentation.measure(tmp_path, experiment, "U-Net", "1", "0.01")
     assert steps[2:] == ["train", "fit", "test"]
 
 
@@ -252,8 +252,13 @@ def test_a_table_says_what_is_not_measured():
     trials = [{**trial, "learning_rate": "0.01"}]
     given = {"seconds": "12.6", "megabytes": "80", "parameters": "1371898"}
     results = [
-        {**trial, **given, "seed": str(seed), "dice": dice}
-        for seed, dice in enumerate(["0.7", "0.8"])
+        {**trial, **given, "seed": seed, "learning_rate": rate, "dice": dice}
+        # The last rate was the best of fewer trials.
+        for seed, rate, dice in [
+            ("0", "0.01", "0.7"),
+            ("1", "0.01", "0.8"),
+            ("0", "0.03", "0.1"),
+        ]
     ]
     *_, r1, _, unet = segmentation.make_table("membranes", trials, results).splitlines()
     assert r1 == "| SegCaps R1 | not measured |  |  |  |  |  |  |  |"
@@ -277,14 +282,15 @@ def test_a_process_of_its_own():
     not Path("/proc/self/clear_refs").exists(), reason="Linux counts the memory"
 )
 def test_the_peak_is_that_since_it_was_forgotten():
-    big = torch.ones(8_000_000)
-    assert segmentation_speed.read_memory("VmHWM") > 0
-    del big
+    def take_memory():
+        # So much at once is given back to the system.
+        torch.ones(16_000_000)
+
+    take_memory()
     before = segmentation.forget_peak()
-    assert segmentation_speed.read_memory("VmHWM") - before < 5
-    big = torch.ones(8_000_000)
-    assert segmentation_speed.read_memory("VmHWM") - before > 25
-    del big
+    assert segmentation_speed.read_memory("VmHWM") - before < 30
+    take_memory()
+    assert segmentation_speed.read_memory("VmHWM") - before > 30
 
 
 @pytest.mark.parametrize(
