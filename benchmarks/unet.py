@@ -2,8 +2,7 @@
 
 Ronneberger, Fischer, Brox (2015), U-Net, arXiv:1505.04597, with padded convolutions, so
 that the maps have the size of the image, and three halvings in place of four, as many
-as SegCaps has. A module alone: whoever trains capsules on masks trains this one by the
-same code.
+as SegCaps has. The segmenter below trains it by the code that trains the capsules.
 """
 
 from itertools import pairwise
@@ -11,6 +10,10 @@ from itertools import pairwise
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from skcaps import SegCapsSegmenter
+from skcaps.functional import Routed
+from skcaps.nn import SegmentationNetwork
 
 # The image is made smaller so often, each time to half of its sides.
 N_HALVINGS = 3
@@ -28,7 +31,18 @@ class UNet(nn.Module):
     in_channels, n_classes : int
     width : int
         The channels of the first level; the number of parameters grows as its square.
+
+    Attributes
+    ----------
+    multiple : int
+        Of which images have sides, or else they are continued.
+    context : int
+        Pixels to each side, at most, that a map depends on: 44 by the convolutions of
+        all levels and 7 by the places of the poolings, up to the next multiple.
     """
+
+    multiple = 2**N_HALVINGS
+    context = 56
 
     def __init__(self, in_channels, n_classes, width=27):
         super().__init__()
@@ -60,6 +74,28 @@ class UNet(nn.Module):
         for enlarge, convolve in zip(self.enlarge, self.up, strict=True):
             features = convolve(torch.cat([skipped.pop(), enlarge(features)], dim=1))
         return self.head(features).sigmoid()[..., :height, :width]
+
+
+class MapsAsCapsules(nn.Module):
+    """Take each map for the lengths of capsules with a pose of one number."""
+
+    def forward(self, maps):
+        """Return a `Routed` of maps (batch, n_classes, height, width)."""
+        return Routed(maps.unsqueeze(2), maps.unsqueeze(1), maps)
+
+
+def unet(image_shape, n_classes):
+    """Build a U-Net as `skcaps.nn.segcaps` builds capsules, without a decoder."""
+    return SegmentationNetwork(UNet(image_shape[0], n_classes), MapsAsCapsules())
+
+
+class UNetSegmenter(SegCapsSegmenter):
+    """A U-Net with the training of the capsules.
+
+    The parameters of capsules and of the reconstruction have no effect.
+    """
+
+    _build_network = staticmethod(unet)
 
 
 def double_convolution(n_in, n_out):

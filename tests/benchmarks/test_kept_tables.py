@@ -3,6 +3,8 @@ import convolutions
 import jsonl
 import memory
 import pytest
+import rows
+import segmentation
 import speed
 
 RESULTS = accuracy.PATH.parents[1]
@@ -26,3 +28,13 @@ def test_a_table_is_that_of_the_results_beside_it(name, script):
 def test_the_table_of_accuracies_is_that_of_the_results_beside_it():
     table = accuracy.PATH.with_name("table.md").read_text()
     assert table == accuracy.make_table(jsonl.read(accuracy.PATH))
+
+
+@pytest.mark.parametrize("experiment", segmentation.EXPERIMENTS)
+def test_the_table_of_segmenters_is_that_of_the_results_beside_it(experiment):
+    trials, results = (
+        rows.read(segmentation.RESULTS / f"{name}.csv")
+        for name in ("trials", "segmentation")
+    )
+    table = (segmentation.RESULTS / f"{experiment}.md").read_text()
+    assert table == segmentation.make_table(experiment, trials, results)

@@ -1,7 +1,12 @@
+import pickle
+
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
-from unet import UNet
+from unet import MapsAsCapsules, UNet, UNetSegmenter, unet
+
+from skcaps.nn import SegmentationNetwork
 
 SEGCAPS = 1_416_112
 
@@ -85,3 +90,66 @@ def test_it_learns_the_edges_of_a_shape():
         F.binary_cross_entropy(network(images), mask).backward()
         optimiser.step()
     assert ((network(images) > 0.5) == mask.bool()).all()
+
+
+def test_a_map_depends_on_pixels_within_the_context():
+    """Light one pixel, wherever it lies on the grid of the lowest level."""
+    trunk = UNet(1, 1, width=1)
+    for parameter in trunk.parameters():
+        # Positive averages, which nothing hides.
+        fill = 1 / parameter[0].numel() if parameter.dim() == 4 else 0
+        torch.nn.init.constant_(parameter, fill)
+    for module in trunk.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.ones_(module.weight)
+    network = SegmentationNetwork(trunk, MapsAsCapsules()).double().eval()
+    distances = []
+    for place in range(64, 72):
+        images = torch.zeros(1, 1, 136, 136, dtype=torch.float64)
+        images[..., place, place] = 1
+        rows, columns = (network(images).activations[0, 0] > 0.5).nonzero().T
+        distances += [(rows - place).abs().max(), (columns - place).abs().max()]
+    assert network.context - network.multiple < max(distances) <= network.context
+    assert network.context % network.multiple == 0
+
+
+def test_maps_are_the_lengths_of_poses():
+    poses, coupling, found = unet((1, 12, 9), 3).eval()(torch.rand(2, 1, 12, 9))
+    assert found.shape == (2, 3, 12, 9)
+    torch.testing.assert_close(poses.norm(dim=2), found)
+    assert coupling.shape == (2, 1, 3, 12, 9)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    rng = np.random.default_rng(0)
+    y = np.zeros((6, 16, 16), dtype=int)
+    y[:3, 4:12, 2:9] = 1
+    y[3:, 3:9, 5:14] = 2
+    X = y + rng.normal(scale=0.1, size=y.shape)
+    segmenter = UNetSegmenter(max_epochs=25, random_state=0).fit(X, y)
+    return segmenter, X, y
+
+
+def test_it_learns_by_the_training_of_the_capsules(trained):
+    segmenter, X, y = trained
+    assert segmenter.score(X, y) > 0.9
+    assert segmenter.n_parameters_ == count(UNet(1, 2))
+    assert segmenter.lengths(X).shape == (6, 16, 16, 2)
+
+
+def test_it_is_the_network_and_nothing_else_that_predicts(trained):
+    segmenter, X, _ = trained
+    low, high = segmenter.input_range_
+    images = torch.from_numpy((X - low) / (high - low)).float()[:, None]
+    with torch.no_grad():
+        maps = segmenter.network_.trunk.eval()(images)
+    np.testing.assert_allclose(
+        segmenter.lengths(X), maps.permute(0, 2, 3, 1), rtol=0, atol=1e-5
+    )
+
+
+def test_it_is_pickled(trained):
+    segmenter, X, _ = trained
+    again = pickle.loads(pickle.dumps(segmenter))
+    np.testing.assert_array_equal(again.predict(X), segmenter.predict(X))
