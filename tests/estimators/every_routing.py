@@ -1,12 +1,12 @@
-"""All of scikit-learn's checks on both classifiers with every routing.
+"""All of scikit-learn's checks on every classifier with every routing it has.
 
 They take minutes, so pytest runs them only if this file is named.
 """
 
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skcaps import EfficientCapsNetClassifier
-from skcaps.nn import ROUTINGS
+from skcaps import EfficientCapsNetClassifier, MatrixCapsNetClassifier
+from skcaps.nn import MIXTURES, ROUTINGS
 
 from .test_common import make_tiny
 
@@ -15,6 +15,13 @@ def _make_efficient(routing):
     return EfficientCapsNetClassifier(
         routing=routing, conv_channels=(8, 8, 8, 16), primary_dim=4, pose_dim=4,
         decoder=None, learning_rate=8e-3, max_epochs=15, precision="float64",
+    )  # fmt: skip
+
+
+def _make_matrix(routing):
+    return MatrixCapsNetClassifier(
+        routing=routing, conv_channels=16, primary_capsules=4,
+        hidden_capsules=((4, 16),), precision="float64",
     )  # fmt: skip
 
 
@@ -28,7 +35,10 @@ def _expected_failures(estimator):
 
 
 @parametrize_with_checks(
-    [make(routing) for routing in ROUTINGS for make in (make_tiny, _make_efficient)],
+    [
+        *(make(name) for name in ROUTINGS for make in (make_tiny, _make_efficient)),
+        *map(_make_matrix, MIXTURES),
+    ],
     expected_failed_checks=_expected_failures,
 )
 def test_scikit_learn_check(estimator, check):

@@ -5,26 +5,13 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
-from skcaps import (
-    CapsNetClassifier,
-    EfficientCapsNetClassifier,
-    MatrixCapsNetClassifier,
-)
+from skcaps import CapsNetClassifier, EfficientCapsNetClassifier
 from skcaps.nn import ROUTINGS
 
 FLOAT32 = [
     EfficientCapsNetClassifier(max_epochs=8),
     CapsNetClassifier(
         max_epochs=16, conv_channels=32, primary_capsules=8, learning_rate=4e-3
-    ),
-    MatrixCapsNetClassifier(
-        conv_channels=16, primary_capsules=4, hidden_capsules=((4, 16),)
-    ),
-    MatrixCapsNetClassifier(
-        routing="vb",
-        conv_channels=16,
-        primary_capsules=4,
-        hidden_capsules=((4, 16),),
     ),
 ]
 FLOAT64 = [clone(estimator).set_params(precision="float64") for estimator in FLOAT32]
