@@ -1,5 +1,4 @@
 import os
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,8 +6,6 @@ import pytest
 import segmentation
 import segmentation_data as data
 import segmentation_pictures as pictures
-import segmentation_speed
-import torch
 from segmentation import EXPERIMENTS, NETWORKS
 
 from ._generated import digits
@@ -276,21 +273,6 @@ def test_colours():
 
 def test_a_process_of_its_own():
     assert segmentation.alone(os.getpid) != os.getpid()
-
-
-@pytest.mark.skipif(
-    not Path("/proc/self/clear_refs").exists(), reason="Linux counts the memory"
-)
-def test_the_peak_is_that_since_it_was_forgotten():
-    def take_memory():
-        # So much at once is given back to the system.
-        torch.ones(16_000_000)
-
-    take_memory()
-    before = segmentation.forget_peak()
-    assert segmentation_speed.read_memory("VmHWM") - before < 30
-    take_memory()
-    assert segmentation_speed.read_memory("VmHWM") - before > 30
 
 
 @pytest.mark.parametrize(
