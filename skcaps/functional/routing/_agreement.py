@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from skcaps.functional._squash import Squash
+from skcaps.functional.routing._second_order import differentiate
 from skcaps.functional.routing._shares import softmax_over
 
 # Votes held at a time: what a cache holds; on other devices what memory spares easily.
@@ -118,22 +119,9 @@ def _differentiable_gradients(
             *(poses, matrices, bias, len(sums)),
             *(ctx.leaky, ctx.stop_gradient, ctx.squash),
         )
-    used = [index for index, grad in enumerate(grads) if grad is not None]
-    needed = ctx.needs_input_grad
-    inputs = [
-        value
-        for value, needs in zip((poses, matrices, bias), needed[:3], strict=True)
-        if needs and value is not None
-    ]
-    found = iter(
-        torch.autograd.grad(
-            [outputs[index] for index in used],
-            inputs,
-            [grads[index] for index in used],
-            create_graph=True,
-        )
-    )
-    return tuple(next(found) if needs else None for needs in needed)
+    inputs = (poses, matrices, bias)
+    found = differentiate(outputs, inputs, ctx.needs_input_grad[:3], grads)
+    return *found, None, None, None, None
 
 
 def route_plainly(

@@ -22,6 +22,7 @@ from torch import Tensor
 from skcaps.functional._map_squash import squash_map
 from skcaps.functional._squash import Squash
 from skcaps.functional.routing._agreement import pull_back, softmax_gradient
+from skcaps.functional.routing._second_order import differentiate
 
 # Products held at a time: what a cache holds; elsewhere what memory spares easily.
 _PRODUCT_BYTES = {"cpu": 2 << 20}
@@ -189,21 +190,5 @@ def _differentiable_gradients(
     votes, bias, *_ = ctx.saved_tensors
     with torch.enable_grad(), torch.autocast(votes.device.type, enabled=False):
         outputs = route_maps_plainly(votes, bias, ctx.iterations, ctx.squash)
-    used = [
-        index
-        for index, grad in enumerate(grads)
-        if grad is not None and outputs[index].requires_grad
-    ]
-    needed = [
-        needs and value is not None
-        for needs, value in zip(ctx.needs_input_grad[:2], (votes, bias), strict=True)
-    ]
-    found = iter(
-        torch.autograd.grad(
-            [outputs[index] for index in used],
-            [v for v, needs in zip((votes, bias), needed, strict=True) if needs],
-            [grads[index] for index in used],
-            create_graph=True,
-        )
-    )
-    return *(next(found) if needs else None for needs in needed), None, None
+    found = differentiate(outputs, (votes, bias), ctx.needs_input_grad[:2], grads)
+    return *found, None, None

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from skcaps.functional._recording import is_recorded
 from skcaps.functional.routing._mixture import Measure, Measured, Steps
+from skcaps.functional.routing._second_order import differentiate
 
 # Of tables held at a time: what a processor's last cache holds, elsewhere what memory
 # spares easily. Smaller parts lose more to the many small steps between the products.
@@ -164,12 +165,8 @@ def _differentiable_gradients(
     with torch.enable_grad():
         table = _Table.build(poses, weight, ctx.offset)
         outputs = ctx.steps(table.measuring(_multiply), *others)
-    wanted = [tensor for tensor in inputs if tensor.requires_grad]
-    found = torch.autograd.grad(
-        *_with_gradients(outputs, wanted, grads), create_graph=True, allow_unused=True
-    )
-    of_wanted = iter(found)
-    return [next(of_wanted) if x.requires_grad else None for x in inputs]
+    needed = [tensor.requires_grad for tensor in inputs]
+    return differentiate(outputs, inputs, needed, grads)
 
 
 def _with_gradients(
