@@ -29,14 +29,16 @@ from skcaps.nn._networks import CapsuleNetwork, capsnet, efficient_capsnet
 from skcaps.nn._norm import BatchNorm, InstanceNorm
 from skcaps.nn._primary import DepthwisePrimaryCapsules, PrimaryCapsules
 from skcaps.nn._published import is_published_efficient
-from skcaps.nn._segmentation import (
-    PIXEL_DECODERS,
-    SEGCAPS_VARIANTS,
+from skcaps.nn._segcaps_trunks import (
     BasicCapsTrunk,
     CapsuleEncoder,
     ConvDecodedTrunk,
-    PixelDecoder,
     SegCapsTrunk,
+)
+from skcaps.nn._segmentation import (
+    PIXEL_DECODERS,
+    SEGCAPS_VARIANTS,
+    PixelDecoder,
     SegmentationNetwork,
     segcaps,
 )

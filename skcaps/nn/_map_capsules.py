@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,46 @@ from skcaps.nn._initialization import he_normal_
 _BIAS = 0.1
 
 
-class ConvCapsules(nn.Module):
+class _MapCapsules(nn.Module):
+    """A kernel for each type of capsules, and how they are routed."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        parents: tuple[int, int],
+        fan_in: int,
+        *,
+        stride: int,
+        iterations: int,
+        squash: str,
+    ) -> None:
+        super().__init__()
+        check_positive(stride=stride, iterations=iterations)
+        check_option("squash", squash, SQUASHES)
+        self.stride, self.iterations, self.squash = stride, iterations, squash
+        self.weight = nn.Parameter(torch.empty(shape))
+        self.bias = nn.Parameter(torch.full(parents, _BIAS))
+        he_normal_(self.weight, fan_in)
+
+    def _options(self) -> dict[str, Any]:
+        """Return what the routing is called with beside poses and weight."""
+        return {
+            "bias": self.bias,
+            "stride": self.stride,
+            "iterations": self.iterations,
+            "squash": SQUASHES[self.squash],
+        }
+
+    def extra_repr(self) -> str:
+        """Return what is made, and how."""
+        out_caps, out_dim = self.bias.shape
+        return (
+            f"{out_caps} x {out_dim}, kernel {self.weight.shape[-1]}, "
+            f"stride {self.stride}, iterations {self.iterations}"
+        )
+
+
+class ConvCapsules(_MapCapsules):
     """Capsules convolved with one kernel for all types, and routed at every pixel.
 
     Parameters
@@ -79,36 +120,24 @@ class ConvCapsules(nn.Module):
         iterations: int = 3,
         squash: str = "squash",
     ) -> None:
-        super().__init__()
-        _check_sizes(in_dim, out_caps, out_dim, kernel_size, stride, iterations)
-        check_option("squash", squash, SQUASHES)
-        self.stride, self.iterations, self.squash = stride, iterations, squash
-        shape = (out_caps, out_dim, in_dim, kernel_size, kernel_size)
-        self.weight = nn.Parameter(torch.empty(shape))
-        self.bias = nn.Parameter(torch.full((out_caps, out_dim), _BIAS))
-        he_normal_(self.weight, in_dim * kernel_size**2)
+        check_positive(
+            in_dim=in_dim, out_caps=out_caps, out_dim=out_dim, kernel_size=kernel_size
+        )
+        super().__init__(
+            (out_caps, out_dim, in_dim, kernel_size, kernel_size),
+            (out_caps, out_dim),
+            in_dim * kernel_size**2,
+            stride=stride,
+            iterations=iterations,
+            squash=squash,
+        )
 
     def forward(self, poses: Tensor) -> Routed:
         """Route poses of shape ``(batch, in_caps, in_dim, height, width)``."""
-        return conv_capsules(
-            poses,
-            self.weight,
-            bias=self.bias,
-            stride=self.stride,
-            iterations=self.iterations,
-            squash=SQUASHES[self.squash],
-        )
-
-    def extra_repr(self) -> str:
-        """Return what goes in and out."""
-        out_caps, out_dim, in_dim, kernel, _ = self.weight.shape
-        return (
-            f"{in_dim} -> {out_caps} x {out_dim}, kernel {kernel}, "
-            f"stride {self.stride}, iterations {self.iterations}"
-        )
+        return conv_capsules(poses, self.weight, **self._options())
 
 
-class ConvTransposeCapsules(nn.Module):
+class ConvTransposeCapsules(_MapCapsules):
     """Capsules on a larger map, by a transposed convolution, routed at every pixel.
 
     Parameters
@@ -167,49 +196,19 @@ class ConvTransposeCapsules(nn.Module):
         iterations: int = 3,
         squash: str = "squash",
     ) -> None:
-        super().__init__()
-        _check_sizes(in_dim, out_caps, out_dim, kernel_size, stride, iterations)
-        check_option("squash", squash, SQUASHES)
-        self.stride, self.iterations, self.squash = stride, iterations, squash
-        shape = (in_dim, out_caps, out_dim, kernel_size, kernel_size)
-        self.weight = nn.Parameter(torch.empty(shape))
-        self.bias = nn.Parameter(torch.full((out_caps, out_dim), _BIAS))
-        # What Keras takes for the inputs of a transposed kernel are its outputs.
-        he_normal_(self.weight, out_caps * out_dim * kernel_size**2)
+        check_positive(
+            in_dim=in_dim, out_caps=out_caps, out_dim=out_dim, kernel_size=kernel_size
+        )
+        super().__init__(
+            (in_dim, out_caps, out_dim, kernel_size, kernel_size),
+            (out_caps, out_dim),
+            # What Keras takes for the inputs of a transposed kernel are its outputs.
+            out_caps * out_dim * kernel_size**2,
+            stride=stride,
+            iterations=iterations,
+            squash=squash,
+        )
 
     def forward(self, poses: Tensor) -> Routed:
         """Route poses of shape ``(batch, in_caps, in_dim, height, width)``."""
-        return conv_transpose_capsules(
-            poses,
-            self.weight,
-            bias=self.bias,
-            stride=self.stride,
-            iterations=self.iterations,
-            squash=SQUASHES[self.squash],
-        )
-
-    def extra_repr(self) -> str:
-        """Return what goes in and out."""
-        in_dim, out_caps, out_dim, kernel, _ = self.weight.shape
-        return (
-            f"{in_dim} -> {out_caps} x {out_dim}, kernel {kernel}, "
-            f"stride {self.stride}, iterations {self.iterations}"
-        )
-
-
-def _check_sizes(
-    in_dim: int,
-    out_caps: int,
-    out_dim: int,
-    kernel_size: int,
-    stride: int,
-    iterations: int,
-) -> None:
-    check_positive(
-        in_dim=in_dim,
-        out_caps=out_caps,
-        out_dim=out_dim,
-        kernel_size=kernel_size,
-        stride=stride,
-        iterations=iterations,
-    )
+        return conv_transpose_capsules(poses, self.weight, **self._options())
