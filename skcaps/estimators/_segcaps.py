@@ -117,9 +117,10 @@ class SegCapsSegmenter(ServedNetwork, TrainedEstimator):
     none are given, as it was in training. And the iterations of the last layer are left
     out for one foreground class: the coupling to a single parent is always 1.
 
-    Images of any height and width are continued to a multiple of 8 and cropped. It is
-    no classifier for scikit-learn, which has no classifiers of pixels: a search takes
-    masks as they are, and its folds are not stratified.
+    Images may have any height and width, the same in `fit` and afterwards: they are
+    continued to a multiple of 8 and cropped. It is no classifier for scikit-learn,
+    which has no classifiers of pixels: a search takes masks as they are, and its folds
+    are not stratified.
 
     References
     ----------

@@ -92,10 +92,10 @@ def _find_class_weight(class_weight, dataset) -> tuple[float, ...] | None:
     else:
         weights = _read_class_weight(class_weight, labels)
     total = counts @ weights
-    if not total:
+    if not total or not weights[1:].any():
         raise ValueError(
             f"class_weight={class_weight!r} must have a positive weight for a class of "
-            "y, got none: no pixel would count."
+            "y other than the background, got none: nothing would be learned."
         )
     return tuple((weights * counts.sum() / total).tolist())
 

@@ -395,6 +395,7 @@ def test_says_what_is_wrong_with_masks(masks, message):
         ({"class_weight": {3: 1.0}}, r"class_weight must name labels of y, .* got 3"),
         ({"class_weight": {1: -1.0}}, "not negative, got -1.0 for class 1"),
         ({"class_weight": dict.fromkeys(range(3), 0)}, "positive weight for a class"),
+        ({"class_weight": {1: 0, 2: 0}}, "other than the background, got none"),
         ({"augmentation": lambda x, y: x}, "map images and masks to two tensors"),
         ({"augmentation": lambda x, y: None}, "to two tensors .* got NoneType"),
         ({"augmentation": lambda x, y: (x, None)}, r"two tensors .* the shapes \["),
