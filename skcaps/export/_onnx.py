@@ -79,11 +79,10 @@ def to_onnx(estimator: Any, path: str | os.PathLike[str], X: Any = None) -> None
     of the classes. The metadata hold "classes", "image_shape" and "input_range" as
     JSON, "estimator" and "skcaps_version".
 
-    All is computed in float32, whatever `precision` is. Probabilities of a classifier
-    in float32 agree to 1e-5, but with ``routing="vb"`` to 1e-4: there rounding alone
-    moves what `predict_proba` returns by 3e-5. Values that are infinite or NaN
-    give NaN, where `predict_proba` raises an error, and no warning tells of images in
-    other units.
+    All is computed in float32, whatever `precision` is, but the routing with
+    ``routing="vb"``, which is in float64 here as in `predict_proba`. Probabilities of a
+    classifier in float32 agree to 1e-5. Values that are infinite or NaN give NaN, where
+    `predict_proba` raises an error, and no warning tells of images in other units.
 
     Examples
     --------

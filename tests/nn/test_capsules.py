@@ -1,3 +1,4 @@
+import copy
 import re
 
 import pytest
@@ -256,3 +257,19 @@ def test_the_weight_lies_as_the_routing_reads_it(routing):
     layer = CapsuleLayer(6, 4, 3, 5, routing=routing)
     assert layer.weight.shape == (6, 3, 4, 5)
     assert layer.weight.permute(layer.routing.weight_order).is_contiguous()
+
+
+def test_trained_variational_bayes_is_not_rounded():
+    torch.manual_seed(0)
+    layer = CapsuleLayer(16, 8, 10, 16, routing="vb")
+    poses = torch.randn(5, 16, 8)
+    norm = layer.routing.norm
+    norm.momentum = 1.0
+    layer(poses)
+    # As after a training: scores are close to each other, and divided by that.
+    norm.running_var.fill_(1e-4)
+    layer.eval()
+    found = layer(poses).activations
+    exact = copy.deepcopy(layer).double()(poses.double()).activations
+    assert ((exact > 0.01) & (exact < 0.99)).any()
+    assert_close(found.double(), exact, rtol=0, atol=1e-7)

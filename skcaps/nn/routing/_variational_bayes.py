@@ -94,17 +94,24 @@ class VariationalBayesRouting(ActivationRouting):
         self, poses: Tensor, weight: Tensor, activations: Tensor | None = None
     ) -> Routed:
         """Route in some iterations."""
-        none = torch.zeros_like(self.beta_a)
-        return variational_bayes_routing(
-            poses,
-            weight,
-            activations=self.presence(poses, activations),
+        present = self.presence(poses, activations)
+        # Scores of trained parents lie within hundredths of each other, by which they
+        # are divided: what float32 rounds away would be seen in the probabilities.
+        dtype = poses.dtype if self.training else torch.float64
+        none = torch.zeros_like(self.beta_a, dtype=dtype)
+        found, coupling, active = variational_bayes_routing(
+            poses.to(dtype),
+            weight.to(dtype),
+            activations=present.to(dtype),
             beta_a=none,
             beta_u=none,
             iterations=self.iterations,
             pose_normalization=self._normalize_poses,
             score_normalization=self._normalize_scores,
         )
+        assert active is not None
+        own = poses.dtype
+        return Routed(found.to(own), coupling.to(own), active.to(own))
 
     def convolve(
         self,
@@ -138,5 +145,12 @@ class VariationalBayesRouting(ActivationRouting):
         return normal.to(poses.dtype).view(poses.shape)
 
     def _normalize_scores(self, scores: Tensor) -> Tensor:
-        flat: Tensor = self.norm(scores.flatten().unsqueeze(1).to(self.beta_a.dtype))
+        flat = scores.flatten().unsqueeze(1)
+        if self.training:
+            flat = self.norm(flat.to(self.beta_a.dtype))
+        else:
+            mean, var = self.norm.running_mean, self.norm.running_var
+            assert mean is not None
+            assert var is not None
+            flat = (flat - mean) * torch.rsqrt(var.to(flat.dtype) + self.norm.eps)
         return flat.to(scores.dtype).view(scores.shape) + self.beta_a - self.beta_u
