@@ -212,8 +212,9 @@ def _two_axes(ax):
     if len(axes) == 1:
         (bounding,) = axes
         bounding.set_axis_off()
-        grid = bounding.get_subplotspec().subgridspec(1, 2, wspace=0.35)
-        return grid.subplots()
+        # Unlike a part of a grid, these are there for axes made in any way.
+        places = [(0, 0, 0.41, 1), (0.59, 0, 0.41, 1)]
+        return np.array([bounding.inset_axes(place) for place in places])
     if len(axes) != 2:
         raise ValueError(
             "ax must be one axes, or two for loss and accuracy, such as the ax_ of "

@@ -101,13 +101,6 @@ def test_validation_is_dashed():
     assert lines["train_loss"].get_color() == lines["valid_loss"].get_color()
 
 
-def test_one_axes_is_divided():
-    figure, ax = plt.subplots()
-    display = TrainingDisplay(history(3, "train")).plot(ax)
-    assert len(display.ax_) == 2
-    assert figure.axes == [ax, *display.ax_]
-
-
 def test_number_of_axes():
     _, axes = plt.subplots(3)
     with pytest.raises(ValueError, match=r"one axes, or two .* got 3"):
@@ -117,3 +110,16 @@ def test_number_of_axes():
 def test_line_kw():
     display = TrainingDisplay(history(3, "train")).plot(line_kw={"linewidth": 5})
     assert display.lines_["train_loss"].get_linewidth() == 5
+
+
+@pytest.mark.parametrize(
+    "make", [lambda figure: figure.add_axes((0.1, 0.1, 0.8, 0.8)), plt.Figure.subplots]
+)
+def test_one_axes_is_divided(make):
+    whole = make(plt.figure())
+    display = TrainingDisplay(history(3, "train")).plot(ax=whole)
+    assert display.figure_ is whole.figure
+    assert [ax.get_ylabel() for ax in display.ax_] == ["loss", "accuracy"]
+    left, right = (ax.get_window_extent() for ax in display.ax_)
+    outer = whole.get_window_extent()
+    assert outer.x0 <= left.x0 < left.x1 < right.x0 < right.x1 <= outer.x1 + 1
